@@ -1,0 +1,198 @@
+"""The blocking driver: a connection on a plain socket, without an event loop or a thread.
+
+For the agent that calls and waits. Objects of this side answer the peer's calls only while a call of
+ours is waited for, and must answer at once.
+"""
+
+import threading
+import time
+from collections import deque
+
+from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, ProtocolError, Unimplemented
+from capenv.link import BlockingLink, Buffer
+from capenv.rpc.capability import Capability, Content, Hosted
+from capenv.rpc.connection import Connection
+from capenv.rpc.events import CallReceived, Released
+from capenv.rpc.framing import MessageReader
+from capenv.rpc.interface import Method
+from capenv.rpc.limits import Limits
+from capenv.rpc.questions import Question
+from capenv.rpc.servant import Servant
+
+
+class BlockingConnection:
+    """One connection, used by one thread at a time.
+
+    A KeyboardInterrupt while waiting leaves the connection whole: what was sent in part is completed
+    by the next call, and an answer that comes late goes to the question that it answers. One that
+    falls into the few instructions in which the tables change ends the connection instead.
+    """
+
+    def __init__(
+        self, link: BlockingLink, bootstrap: Servant | None = None, limits: Limits | None = None
+    ) -> None:
+        self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits)
+        self._link = link
+        self._reader = MessageReader(self.core.limits)
+        self._unsent: deque[Buffer] = deque()
+        self._sent: list[int] = []
+        self._received: list[int] = []
+        self._changing = False
+        self._lock = threading.RLock()
+
+    def bootstrap(self) -> Question:
+        """Ask for the peer's first capability."""
+        with self._lock, _Change(self):
+            return self.core.bootstrap()
+
+    def call(self, target: Capability, method: Method, content: Content) -> Question:
+        """Make a call, to be sent with the next `wait`."""
+        with self._lock, _Change(self):
+            return self.core.call(target, method.interface_id, method.id, content)
+
+    def cancel(self, question: Question) -> None:
+        """Want no answer any more."""
+        with self._lock, _Change(self):
+            self.core.cancel(question)
+
+    def wait(self, question: Question, timeout: float | None = None) -> Content:
+        """Send what is to be sent and return the question's results.
+
+        Raises:
+            DeadlineExceeded: no answer within `timeout` seconds; the question is canceled.
+            CapenvError: the call failed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            try:
+                while question.outcome is None:
+                    self._send(deadline)
+                    if question.outcome is None:
+                        self._receive(deadline)
+            except BaseException:
+                self.cancel(question)
+                raise
+            outcome = question.outcome
+        if isinstance(outcome, Content):
+            return outcome
+        raise type(outcome)(*outcome.args)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Send what is to be sent, as far as the peer takes it within `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            self._send(deadline)
+
+    def close(self) -> None:
+        """End the connection. Idempotent."""
+        if self.core.closed is None:
+            try:
+                self.flush(timeout=0.1)
+            except (CapenvError, OSError):
+                pass
+            self.core.disconnect(Disconnected("this side closed the connection"))
+        self._link.close()
+
+    def _send(self, deadline: float | None) -> None:
+        self._account_sent()
+        with _Change(self):
+            self._unsent.extend(self.core.data_to_send())
+        while self._unsent:
+            try:
+                self._link.send_some(self._unsent_buffers(), self._sent, _left(deadline))
+            except Disconnected as error:
+                self._lose(error)
+                return
+            self._account_sent()
+
+    def _unsent_buffers(self) -> list[Buffer]:
+        return list(self._unsent)
+
+    def _account_sent(self) -> None:
+        with _Change(self):
+            while self._sent:
+                count = self._sent.pop()
+                while count:
+                    first = self._unsent.popleft()
+                    if count < len(first):
+                        self._unsent.appendleft(memoryview(first)[count:])
+                        break
+                    count -= len(first)
+
+    def _receive(self, deadline: float | None) -> None:
+        if not self._received:
+            try:
+                self._link.receive_some(self._reader.buffer(), self._received, _left(deadline))
+            except Disconnected as error:
+                self._lose(error)
+                return
+        with _Change(self):
+            count = self._received.pop()
+            if count == 0:
+                self.core.disconnect(Disconnected("the peer closed the connection"))
+            try:
+                messages = self._reader.received(count) if count else []
+            except ProtocolError as error:
+                self.core.abort(error)
+                messages = []
+            for segments in messages:
+                self.core.receive(segments)
+            self._carry_out_events()
+
+    def _lose(self, error: Disconnected) -> None:
+        with _Change(self):
+            self.core.disconnect(error)
+            self._unsent.clear()
+            self._carry_out_events()
+
+    def _carry_out_events(self) -> None:
+        while (event := self.core.next_event()) is not None:
+            match event:
+                case CallReceived():
+                    self._answer(event)
+                case Released(servant=Servant() as servant):
+                    servant.released()
+                case _:
+                    pass  # outcomes are with their questions, and nothing here runs to be canceled
+
+    def _answer(self, call: CallReceived) -> None:
+        try:
+            assert isinstance(call.servant, Servant)
+            reply = call.servant.call(call.interface_id, call.method_id, call.content)
+            if not isinstance(reply, Content):
+                raise Unimplemented("this object lives where nothing can wait")
+        except Exception as error:
+            self.core.fail(call.answer, error)
+        else:
+            self.core.respond(call.answer, reply)
+
+
+class _Change:
+    """A stretch in which tables change. An interrupt in it ends the connection: half a change is worse."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: BlockingConnection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        if self._connection._changing:
+            self._connection.core.closed = self._connection.core.closed or Disconnected(
+                "an interrupt came at a moment that left the connection unusable; connect again"
+            )
+            raise Disconnected(str(self._connection.core.closed))
+        self._connection._changing = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Errors of ours are raised in an orderly way; anything else may have left half a change.
+        if kind is None or issubclass(kind, CapenvError):
+            self._connection._changing = False
+
+
+def _left(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("no answer came in the time given")
+    return left

@@ -1,0 +1,52 @@
+"""What a connection tells its driver."""
+
+from typing import TypeAlias
+
+import attrs
+
+from capenv.errors import CapenvError
+from capenv.rpc.answers import Answer
+from capenv.rpc.capability import Content
+from capenv.rpc.questions import Question
+
+
+@attrs.frozen(eq=False)
+class CallReceived:
+    """A method of an object of ours is to be started. The driver owes `answer` a return or a failure."""
+
+    answer: Answer
+    servant: object
+    interface_id: int
+    method_id: int
+    content: Content
+
+
+@attrs.frozen(eq=False)
+class CallCanceled:
+    """Nobody wants the answer any more; stop working for it. It is owed all the same."""
+
+    answer: Answer
+
+
+@attrs.frozen(eq=False)
+class Returned:
+    """A question has its outcome."""
+
+    question: Question
+
+
+@attrs.frozen(eq=False)
+class Released:
+    """The peer holds no more references to an object of ours."""
+
+    servant: object
+
+
+@attrs.frozen(eq=False)
+class Closed:
+    """The connection has ended. Nothing follows; send what is left and close the link."""
+
+    error: CapenvError
+
+
+Event: TypeAlias = CallReceived | CallCanceled | Returned | Released | Closed

@@ -1,0 +1,125 @@
+"""Between a byte stream and whole messages.
+
+A frame is the segment count less one and each segment's words, all 32-bit, padded to a word, then
+the segments (https://capnproto.org/encoding.html#serialization-over-a-stream).
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from capenv.errors import ProtocolError
+from capenv.link import Buffer
+from capenv.rpc.limits import Limits
+from capenv.rpc.pointers import Segments
+
+_CHUNK: Final = 1 << 16
+_ONE_SEGMENT = struct.Struct("<II")
+_U32 = struct.Struct("<I").unpack_from
+
+
+def frame(segments: Sequence[Buffer]) -> list[Buffer]:
+    """Return the buffers that carry a message: a header, then its segments, none of them copied."""
+    if len(segments) == 1:
+        return [_ONE_SEGMENT.pack(0, len(segments[0]) >> 3), segments[0]]
+    sizes = [len(segment) >> 3 for segment in segments]
+    header = struct.pack(f"<{len(sizes) + 1}I", len(sizes) - 1, *sizes)
+    return [header + bytes(len(header) & 4), *segments]
+
+
+class MessageReader:
+    """Cuts a byte stream into messages.
+
+    The driver receives into `buffer()` and reports how much came to `received`. A message is copied
+    once out of the chunk it came in, or, when it is larger than a chunk, received where it stays.
+    Each message's memory is its own and writable.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._chunk = memoryview(bytearray(_CHUNK))
+        self._filled = 0
+        self._large: bytearray | None = None
+        self._large_filled = 0
+
+    def buffer(self) -> memoryview:
+        """Return the memory to receive into next; never empty."""
+        if self._large is not None:
+            return memoryview(self._large)[self._large_filled :]
+        return self._chunk[self._filled :]
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether the stream would break off inside a message if it ended now."""
+        return self._filled > 0 or self._large is not None
+
+    def received(self, count: int) -> list[Segments]:
+        """Take `count` bytes as received into `buffer()`; return the messages now complete.
+
+        Raises:
+            ProtocolError: a header asks for more than the limits allow. Nothing was allocated for it.
+        """
+        if self._large is not None:
+            self._large_filled += count
+            if self._large_filled < len(self._large):
+                return []
+            message, self._large = self._large, None
+            size = self._size(message, len(message))
+            assert size is not None
+            return [_segments(message, size[0])]
+        self._filled += count
+        return self._cut()
+
+    def _cut(self) -> list[Segments]:
+        messages: list[Segments] = []
+        start, chunk = 0, self._chunk
+        while (size := self._size(chunk[start:], self._filled - start)) is not None:
+            header, total = size
+            if total > self._filled - start:
+                if total > _CHUNK:
+                    self._large = bytearray(total)
+                    self._large_filled = self._filled - start
+                    self._large[: self._large_filled] = chunk[start : self._filled]
+                    start = self._filled
+                break
+            messages.append(_segments(bytearray(chunk[start : start + total]), header))
+            start += total
+        if start:
+            rest = bytes(chunk[start : self._filled])
+            chunk[: len(rest)] = rest
+            self._filled = len(rest)
+        return messages
+
+    def _size(self, data: memoryview | bytearray, available: int) -> tuple[int, int] | None:
+        """Return the bytes of the header and of the whole message; None while the header is short."""
+        if available < 4:
+            return None
+        count = _U32(data, 0)[0] + 1
+        if count > self._limits.segments:
+            raise ProtocolError(
+                f"a message of {count} segments, more than the {self._limits.segments} allowed;"
+                " perhaps the peer does not speak Cap'n Proto"
+            )
+        header = (4 + 4 * count + 7) & ~7
+        if available < header:
+            return None
+        total = header + 8 * sum(struct.unpack_from(f"<{count}I", data, 4))
+        if total > self._limits.message_bytes:
+            raise ProtocolError(
+                f"a message of {total} bytes, more than the {self._limits.message_bytes} allowed;"
+                " perhaps the peer does not speak Cap'n Proto"
+            )
+        return header, total
+
+
+def _segments(message: bytearray, header: int) -> Segments:
+    count: int = _U32(message, 0)[0] + 1
+    view = memoryview(message)
+    if count == 1:
+        return [view[header:]]
+    segments: list[memoryview] = []
+    start = header
+    for words in struct.unpack_from(f"<{count}I", message, 4):
+        segments.append(view[start : start + 8 * words])
+        start += 8 * words
+    return segments

@@ -1,0 +1,148 @@
+"""Interfaces of a loaded schema: the ids of their methods, and the structs of params and results."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import capnp
+from capnp.lib.capnp import _StructModule
+
+from capenv.errors import ProtocolError
+from capenv.rpc.builder import capability_pointer
+from capenv.rpc.capability import Capability, Content
+from capenv.rpc.pointers import Segments, Struct, follow
+
+_STREAM_RESULT: Final = 0x995F9A3377C0B16E  # StreamResult of /capnp/stream.capnp
+_SPARE_WORDS: Final = 4096
+
+
+class StructType:
+    """A struct of a schema: builds content of its type and reads it."""
+
+    __slots__ = ("_module", "_slots", "name")
+
+    def __init__(self, schema: Any) -> None:
+        self.name: str = schema.node.displayName
+        self._module = _StructModule(schema, self.name)
+        self._slots: dict[str, int] = {
+            field.proto.name: field.proto.slot.offset
+            for field in schema.fields_list
+            if field.proto.which() == "slot"
+        }
+
+    def new(self) -> Any:
+        """Return a builder of the struct."""
+        return self._module.new_message()
+
+    def content(
+        self, builder: Any = None, capabilities: Mapping[str, Capability | None] | None = None
+    ) -> Content:
+        """Return what a builder holds, with capabilities in the named fields of the root.
+
+        pycapnp writes a capability only inside its own RPC, so the pointers are set here: the fields
+        are left null in the builder, and a capability's index is its place in the table.
+        """
+        builder = self._module.new_message() if builder is None else builder
+        segments = [bytearray(segment) for segment in builder.to_segments()]
+        if not capabilities:
+            return Content(segments)
+        root = follow(segments, 0, 0)
+        table: list[Capability | None] = []
+        for name, capability in capabilities.items():
+            slot = root.slot(self._slots[name]) if isinstance(root, Struct) else None
+            if slot is None:
+                raise TypeError(f"{self.name} has no pointer field {name}")
+            if capability is not None:
+                pointer = capability_pointer(len(table)).to_bytes(8, "little")
+                segments[slot[0]][slot[1] << 3 : (slot[1] + 1) << 3] = pointer
+                table.append(capability)
+        return Content(segments, table)
+
+    def read(self, segments: Segments, traversal_factor: int = 8) -> Any:
+        """Return a reader of content of this type.
+
+        What is wrong with peer data shows only when a field is read, as `capnp.KjException`.
+        """
+        words = sum(len(segment) for segment in segments) >> 3
+        limit = traversal_factor * words + _SPARE_WORDS
+        try:
+            return self._module.from_segments(segments, traversal_limit_in_words=limit)
+        except (capnp.KjException, ValueError) as error:
+            raise ProtocolError(f"content that is no {self.name}") from error
+
+    def capability(self, content: Content, name: str) -> Capability | None:
+        """Return the capability in the named field of the root, None if it is null.
+
+        Raises:
+            ProtocolError: there is something else.
+        """
+        return content.capability(self._slots[name])
+
+    def slot(self, name: str) -> int:
+        """Return the index of the named field among the root's pointers."""
+        return self._slots[name]
+
+
+@attrs.frozen(eq=False)
+class Method:
+    """One method of an interface."""
+
+    interface_id: int
+    id: int
+    name: str
+    """As the schema spells it: `createWorld`."""
+    params: StructType
+    results: StructType
+    streaming: bool
+    """Whether the schema says `-> stream`."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Interface:
+    """One interface of a schema, with the methods that it inherits."""
+
+    def __init__(self, module: Any) -> None:
+        schema = module.schema
+        self.id: int = schema.node.id
+        self.name: str = schema.node.displayName.rpartition(":")[2]
+        self.methods: dict[str, Method] = {}
+        """By their names in the schema."""
+        for ancestor in _lineage(schema):
+            # `schema.methods` maps names to methods, inherited ones too; the node lists its own.
+            for ordinal, node in enumerate(ancestor.node.interface.methods):
+                self.methods[node.name] = _method(ancestor, ordinal, node.name)
+        self.by_id = {(method.interface_id, method.id): method for method in self.methods.values()}
+
+    def __getitem__(self, name: str) -> Method:
+        return self.methods[name]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _lineage(schema: Any) -> list[Any]:
+    lineage: list[Any] = []
+    for ancestor in schema.superclasses:
+        lineage += _lineage(ancestor)
+    return [*lineage, schema]
+
+
+def _method(schema: Any, ordinal: int, name: str) -> Method:
+    method = schema.methods[name]
+    return Method(
+        interface_id=schema.node.id,
+        id=ordinal,
+        name=name,
+        params=StructType(method.param_type),
+        results=StructType(method.result_type),
+        streaming=method.result_type.node.id == _STREAM_RESULT,
+    )
+
+
+@functools.cache
+def python_name(name: str) -> str:
+    """Return a schema's name as Python spells it: createWorld, create_world."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

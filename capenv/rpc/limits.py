@@ -1,0 +1,36 @@
+"""Every bound on what a peer may make us hold, in one place."""
+
+import attrs
+
+
+@attrs.frozen
+class Limits:
+    """Bounds of one connection. Passing one fails that call, or ends the connection with a reason."""
+
+    message_bytes: int = 64 << 20
+    """The longest message taken: what the C++ implementation takes by default (8 Mi words)."""
+
+    segments: int = 512
+    """Segments in one message, as in the C++ implementation."""
+
+    capabilities: int = 1024
+    """Entries in the capability table of one message."""
+
+    transform: int = 64
+    """Steps in the path of a pipelined call (`PromisedAnswer.transform`)."""
+
+    answers: int = 4096
+    """Calls of the peer in flight."""
+
+    pipelined_calls: int = 1024
+    """Calls waiting for one answer."""
+
+    exports: int = 65536
+    """Objects that the peer holds references to."""
+
+    traversal_factor: int = 8
+    """How many times over the words of a message may be read before reading it fails: lists may share
+    what they point to, so that a small message can stand for a vast tree."""
+
+    handshake_seconds: float = 10.0
+    """How long a new peer may take to say hello."""

@@ -1,0 +1,83 @@
+"""Objects that answer calls: Python methods under the names of a schema's."""
+
+from collections.abc import Awaitable
+from typing import Any, ClassVar, TypeAlias
+
+import capnp
+
+from capenv.errors import ProtocolError, Unimplemented
+from capenv.rpc.capability import Capability, Content
+from capenv.rpc.interface import Interface, Method, python_name
+
+Reply: TypeAlias = Content | Awaitable[Content]
+
+
+class Request:
+    """One call as its handler sees it."""
+
+    __slots__ = ("content", "method")
+
+    def __init__(self, method: Method, content: Content) -> None:
+        self.method = method
+        self.content = content
+
+    @property
+    def params(self) -> Any:
+        """The reader of the params; its fields raise `capnp.KjException` where the peer wrote rubbish."""
+        return self.method.params.read(self.content.segments)
+
+    def capability(self, name: str) -> Capability | None:
+        """Return the capability in a field of the params."""
+        return self.method.params.capability(self.content, name)
+
+    def results(self) -> Any:
+        """Return a builder of the results, to be given to `reply`."""
+        return self.method.results.new()
+
+    def reply(self, results: Any = None, **capabilities: Capability | None) -> Content:
+        """Return the results as content, with capabilities in the named fields."""
+        return self.method.results.content(results, capabilities)
+
+
+class Servant:
+    """Base of objects that a peer may call.
+
+    A subclass names its `interface` and has a method for each of the interface's, in Python's
+    spelling (`createWorld` is `create_world`), which takes a `Request` and returns its reply: at once,
+    or as an awaitable where it must wait. A method that it has not is answered as unimplemented.
+    """
+
+    interface: ClassVar[Interface]
+    _handlers: ClassVar[dict[tuple[int, int], tuple[Method, str]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "interface" in cls.__dict__ or "interface" in dir(cls):
+            cls._handlers = {
+                key: (method, python_name(method.name))
+                for key, method in cls.interface.by_id.items()
+                if hasattr(cls, python_name(method.name))
+            }
+
+    def call(self, interface_id: int, method_id: int, content: Content) -> Reply:
+        """Start the method, and return its reply.
+
+        Raises:
+            Unimplemented: there is no such method.
+            ProtocolError: the params are not what the schema says.
+        """
+        known = self._handlers.get((interface_id, method_id))
+        if known is None:
+            raise Unimplemented(
+                f"{type(self).__name__} has no method {method_id} of interface {interface_id:#x};"
+                " perhaps its implementation is older than yours"
+            )
+        method, name = known
+        try:
+            reply: Reply = getattr(self, name)(Request(method, content))
+        except capnp.KjException as error:
+            raise ProtocolError(f"the params of {method} cannot be read") from error
+        return reply
+
+    def released(self) -> None:
+        """Take notice that a peer holds no more references to this."""

@@ -1,0 +1,293 @@
+"""The Trio driver: a connection is a nursery with one reader, one writer and a task for each call
+that has to wait."""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, assert_never
+
+import trio
+
+from capenv.errors import CapenvError, Disconnected, ProtocolError
+from capenv.link import Link, Listener
+from capenv.rpc.answers import Answer
+from capenv.rpc.capability import Capability, Content, Hosted, Pipelined
+from capenv.rpc.connection import Connection
+from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
+from capenv.rpc.framing import MessageReader
+from capenv.rpc.interface import Method
+from capenv.rpc.limits import Limits
+from capenv.rpc.questions import Question
+from capenv.rpc.servant import Servant
+
+_log = logging.getLogger("capenv.vat")
+_FAREWELL_SECONDS = 1.0
+_QUEUED_BYTES = 64 << 20
+
+
+class Response:
+    """A call that has been made. Await it for its content; what it will hold can be called at once."""
+
+    def __init__(self, connection: "VatConnection", question: Question, method: Method | None) -> None:
+        self._connection = connection
+        self._question = question
+        self._method = method
+
+    def __await__(self) -> Generator[Any, Any, Content]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> Content:
+        await self._connection.wait(self._question)
+        outcome = self._question.outcome
+        if isinstance(outcome, Content):
+            return outcome
+        assert outcome is not None
+        raise _own_copy(outcome)
+
+    def pipeline(self, name: str) -> Pipelined:
+        """Return the capability that will be in the named field of the results, to be called now."""
+        if self._method is None:
+            raise TypeError("only the results of a method have named fields")
+        return self._question.pipeline(self._method.results.slot(name))
+
+    def root(self) -> Pipelined:
+        """Return the capability that the results will be: of a bootstrap."""
+        return self._question.pipeline()
+
+
+class VatConnection:
+    """One connection run by Trio. Make it, then `run` it in a task."""
+
+    def __init__(
+        self, link: Link, bootstrap: Servant | None = None, limits: Limits | None = None
+    ) -> None:
+        self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits)
+        self._link = link
+        self._wake = trio.Event()
+        self._writing = trio.CancelScope(shield=True)
+        self._drained = trio.Event()
+        self._unsent = 0
+        self._nursery: trio.Nursery | None = None
+        self._started: trio.Event | None = None
+
+    # Calls.
+
+    def bootstrap(self) -> Response:
+        """Ask for the peer's first capability."""
+        question = self.core.bootstrap()
+        self._pump()
+        return Response(self, question, None)
+
+    def call(self, target: Capability, method: Method, content: Content) -> Response:
+        """Call a method. The call is on its way when this returns, whether or not it is awaited."""
+        question = self.core.call(target, method.interface_id, method.id, content)
+        self._pump()
+        return Response(self, question, method)
+
+    async def wait(self, question: Question) -> None:
+        """Wait for a question's outcome. Cancelled, it tells the peer that nobody waits any more."""
+        if question.outcome is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        if question.waiter is None:
+            question.waiter = trio.Event()
+        assert isinstance(question.waiter, trio.Event)
+        try:
+            await question.waiter.wait()
+        except trio.Cancelled:
+            self.core.cancel(question)
+            self._pump()
+            raise
+
+    # The life of the connection.
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read, write and serve until either side ends the connection; then return.
+
+        Cancelling this ends the connection, after a moment to tell the peer.
+        """
+        token = trio.lowlevel.current_trio_token()
+        self.core.imports.on_drop = lambda: _run_soon(token, self._wake_up)
+        try:
+            async with trio.open_nursery() as writer:
+                writer.start_soon(self._write)
+                try:
+                    async with trio.open_nursery() as self._nursery:
+                        task_status.started()
+                        await self._read()
+                        self._nursery.cancel_scope.cancel()
+                finally:
+                    self._nursery = None
+                    self.close(Disconnected("the peer ended the connection"))
+                    self._writing.deadline = trio.current_time() + _FAREWELL_SECONDS
+        finally:
+            self.core.imports.on_drop = None
+            with trio.CancelScope(shield=True):
+                await self._link.aclose()
+
+    def close(self, reason: CapenvError) -> None:
+        """End the connection: every call in flight fails on both sides, with `reason`."""
+        self.core.abort(reason)
+        self._pump()
+
+    async def _read(self) -> None:
+        reader = MessageReader(self.core.limits)
+        while self.core.closed is None:
+            try:
+                count = await self._link.receive_into(reader.buffer())
+                if count == 0:
+                    self.core.disconnect(Disconnected("the peer closed the connection"))
+                messages = reader.received(count) if count else []
+            except Disconnected as error:
+                self.core.disconnect(error)
+                messages = []
+            except ProtocolError as error:
+                self.core.abort(error)
+                messages = []
+            for segments in messages:
+                self.core.receive(segments)
+                self._pump()
+            self._pump()
+            while self._unsent > _QUEUED_BYTES and self.core.closed is None:
+                self._drained = trio.Event()
+                await self._drained.wait()
+
+    async def _write(self) -> None:
+        # Shielded, because a message cut short would leave the peer unable to read what follows.
+        # It ends once the connection has and all is sent, or the farewell is over.
+        with self._writing:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                try:
+                    await self._flush()
+                except Disconnected as error:
+                    self.core.disconnect(error)
+                    self._pump()
+                    return
+                if self.core.closed is not None:
+                    return
+
+    async def _flush(self) -> None:
+        while self.core.has_data_to_send:
+            data = self.core.data_to_send()
+            self._unsent = sum(len(buffer) for buffer in data)
+            await self._link.send(data)
+            self._unsent = 0
+            self._drained.set()
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    # Events.
+
+    def _pump(self) -> None:
+        while (event := self.core.next_event()) is not None:
+            self._handle(event)
+        if self.core.has_data_to_send or self.core.closed is not None:
+            self._wake.set()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case CallReceived():
+                self._start(event)
+            case Returned(question=question):
+                if isinstance(question.waiter, trio.Event):
+                    question.waiter.set()
+            case CallCanceled(answer=answer):
+                if isinstance(answer.task, trio.CancelScope):
+                    answer.task.cancel()
+            case Released(servant=servant):
+                if isinstance(servant, Servant):
+                    servant.released()
+            case Closed():
+                self._drained.set()
+                if self._nursery is not None:
+                    self._nursery.cancel_scope.cancel()
+            case _:
+                assert_never(event)
+
+    def _start(self, call: CallReceived) -> None:
+        try:
+            assert isinstance(call.servant, Servant)
+            reply = call.servant.call(call.interface_id, call.method_id, call.content)
+        except Exception as error:
+            self._fail(call.answer, error)
+            return
+        if isinstance(reply, Content):
+            self.core.respond(call.answer, reply)
+            return
+        if self._nursery is None:
+            _discard(reply)
+            self._fail(call.answer, Disconnected("the connection is not running"))
+            return
+        started, self._started = self._started, trio.Event()
+        call.answer.task = trio.CancelScope()
+        self._nursery.start_soon(self._run_handler, call.answer, reply, started, self._started)
+
+    async def _run_handler(
+        self,
+        answer: Answer,
+        reply: Awaitable[Content],
+        before: trio.Event | None,
+        started: trio.Event,
+    ) -> None:
+        assert isinstance(answer.task, trio.CancelScope)
+        try:
+            # Trio starts tasks in any order, and calls on one object must start in theirs.
+            if before is not None:
+                await before.wait()
+        except trio.Cancelled:
+            _discard(reply)
+            raise
+        finally:
+            started.set()
+        with answer.task:
+            try:
+                self.core.respond(answer, await reply)
+            except Exception as error:
+                self._fail(answer, error)
+        if answer.task.cancelled_caught:
+            self.core.fail(answer, Disconnected("the call was canceled"))
+        self._pump()
+
+    def _fail(self, answer: Answer, error: Exception) -> None:
+        if not isinstance(error, CapenvError):
+            _log.error("a call failed with an internal error", exc_info=error)
+        self.core.fail(answer, error)
+
+
+async def serve(
+    listener: Listener, bootstrap: Callable[[], Servant], limits: Limits | None = None
+) -> None:
+    """Run a connection for every link accepted, each with a bootstrap object of its own.
+
+    Cancelled, it tells every peer that the server ends.
+    """
+
+    async def handle(link: Link) -> None:
+        connection = VatConnection(link, bootstrap(), limits)
+        try:
+            await connection.run()
+        except trio.Cancelled:
+            raise
+        except Exception as error:
+            _log.error("a connection ended by an internal error", exc_info=error)
+
+    await listener.serve(handle)
+
+
+def _own_copy(error: CapenvError) -> CapenvError:
+    """Return a fresh exception: one that is raised twice gathers the tracebacks of both."""
+    return type(error)(*error.args)
+
+
+def _discard(reply: Awaitable[Content]) -> None:
+    if isinstance(reply, Coroutine):
+        reply.close()
+
+
+def _run_soon(token: trio.lowlevel.TrioToken, function: Callable[[], None]) -> None:
+    try:
+        token.run_sync_soon(function, idempotent=True)
+    except trio.RunFinishedError:
+        pass
