@@ -8,6 +8,8 @@ import threading
 import time
 from collections import deque
 
+import attrs
+
 from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, ProtocolError, Unimplemented
 from capenv.link import BlockingLink, Buffer
 from capenv.rpc.capability import Capability, Content, Hosted
@@ -18,6 +20,14 @@ from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
 from capenv.rpc.questions import Question
 from capenv.rpc.servant import Servant
+
+
+@attrs.frozen
+class Statistics:
+    """What passed over a connection so far."""
+
+    bytes_sent: int
+    bytes_received: int
 
 
 class BlockingConnection:
@@ -39,6 +49,8 @@ class BlockingConnection:
         self._received: list[int] = []
         self._changing = False
         self._lock = threading.RLock()
+        self._bytes_sent = 0
+        self._bytes_received = 0
 
     def bootstrap(self) -> Question:
         """Ask for the peer's first capability."""
@@ -77,6 +89,10 @@ class BlockingConnection:
             return outcome
         raise type(outcome)(*outcome.args)
 
+    def statistics(self) -> Statistics:
+        """Return what passed so far."""
+        return Statistics(self._bytes_sent, self._bytes_received)
+
     def flush(self, timeout: float | None = None) -> None:
         """Send what is to be sent, as far as the peer takes it within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -91,6 +107,10 @@ class BlockingConnection:
             except (CapenvError, OSError):
                 pass
             self.core.disconnect(Disconnected("this side closed the connection"))
+        self._link.close()
+
+    def abandon(self) -> None:
+        """Close the link without a word. Never waits or raises: fit for a finalizer."""
         self._link.close()
 
     def _send(self, deadline: float | None) -> None:
@@ -112,6 +132,7 @@ class BlockingConnection:
         with _Change(self):
             while self._sent:
                 count = self._sent.pop()
+                self._bytes_sent += count
                 while count:
                     first = self._unsent.popleft()
                     if count < len(first):
@@ -128,6 +149,7 @@ class BlockingConnection:
                 return
         with _Change(self):
             count = self._received.pop()
+            self._bytes_received += count
             if count == 0:
                 self.core.disconnect(Disconnected("the peer closed the connection"))
             try:

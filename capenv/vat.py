@@ -58,8 +58,22 @@ class VatConnection:
     """One connection run by Trio. Make it, then `run` it in a task."""
 
     def __init__(
-        self, link: Link, bootstrap: Servant | None = None, limits: Limits | None = None
+        self,
+        link: Link,
+        bootstrap: Servant | None = None,
+        limits: Limits | None = None,
+        *,
+        farewell: str = "the peer ended the connection",
     ) -> None:
+        """Take over a link.
+
+        Args:
+            link: the byte stream, which this closes in the end.
+            bootstrap: the object that the peer gets first; None offers nothing.
+            limits: bounds on what the peer may make this side hold.
+            farewell: what the peer is told when `run` is cancelled.
+        """
+        self._farewell = farewell
         self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits)
         self._link = link
         self._wake = trio.Event()
@@ -117,7 +131,7 @@ class VatConnection:
                         self._nursery.cancel_scope.cancel()
                 finally:
                     self._nursery = None
-                    self.close(Disconnected("the peer ended the connection"))
+                    self.close(Disconnected(self._farewell))
                     self._writing.deadline = trio.current_time() + _FAREWELL_SECONDS
         finally:
             self.core.imports.on_drop = None
@@ -265,7 +279,9 @@ async def serve(
     """
 
     async def handle(link: Link) -> None:
-        connection = VatConnection(link, bootstrap(), limits)
+        connection = VatConnection(
+            link, bootstrap(), limits, farewell="the server is shutting down"
+        )
         try:
             await connection.run()
         except trio.Cancelled:

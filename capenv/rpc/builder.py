@@ -55,7 +55,8 @@ class Builder:
 
     def text(self, slot: int, text: str) -> None:
         """Append a text and point the word at `slot` to it."""
-        data = text.encode() + b"\0"
+        # A path that is no UTF-8 has surrogates in it: sending its error must not fail.
+        data = text.encode(errors="replace") + b"\0"
         place = self._append(len(data) + 7 >> 3)
         self.segment[place << 3 : (place << 3) + len(data)] = data
         _U64(self.segment, slot << 3, 1 | (place - slot - 1) << 2 | 2 << 32 | len(data) << 35)

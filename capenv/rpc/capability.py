@@ -1,6 +1,6 @@
 """References to objects: where a call on one goes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,20 +28,12 @@ class Hosted(Capability):
 
 
 class Imported(Capability):
-    """An object that the peer hosts. Dropping the last reference to this gives it back.
+    """An object that the peer hosts. Dropping the last reference to this gives it back."""
 
-    A finalizer may run in any thread and at any instruction, so it only calls `dropped`.
-    """
+    __slots__ = ("id",)
 
-    __slots__ = ("_dropped", "generation", "id")
-
-    def __init__(self, id: int, generation: int, dropped: Callable[[int, int], None]) -> None:  # noqa: A002
+    def __init__(self, id: int) -> None:  # noqa: A002
         self.id = id
-        self.generation = generation
-        self._dropped = dropped
-
-    def __del__(self) -> None:
-        self._dropped(self.id, self.generation)
 
 
 class Pipelined(Capability):

@@ -451,13 +451,15 @@ class Connection:
                 self._events.append(Returned(answer.local))
             return
         match answer.state:
-            case AnswerState.DONE:
-                return  # the connection has ended
+            case AnswerState.DONE:  # the connection has ended
+                self._drop(outcome)
+                return
             case AnswerState.FINISHED:
                 # Results may not follow a Finish: we would have to know its releaseResultCaps.
                 answer.fire(AnswerInput.RETURN)
                 self._answers.remove(answer.id)
                 self._send(Return(answer.id, Canceled()))
+                self._drop(outcome)
             case AnswerState.RUNNING:
                 outcome = self._send_return(answer, outcome)
             case AnswerState.RETURNED:
@@ -468,11 +470,19 @@ class Connection:
             target = _at(answer, call.transform)
             self._deliver(call.answer, target, call.interface_id, call.method_id, call.content)
 
+    def _drop(self, outcome: Content | CapenvError) -> None:
+        """Tell of the objects in results that nobody will ever hold."""
+        if isinstance(outcome, Content):
+            for capability in outcome.capabilities:
+                if isinstance(capability, Hosted) and capability.servant not in self._exports:
+                    self._events.append(Released(capability.servant))
+
     def _send_return(self, answer: Answer, outcome: Content | CapenvError) -> Content | CapenvError:
         if isinstance(outcome, Content):
             try:
                 payload, answer.exports = self._describe(outcome)
             except CapenvError as error:
+                self._drop(outcome)
                 outcome = error
         if isinstance(outcome, CapenvError):
             answer.fire(AnswerInput.RETURN)

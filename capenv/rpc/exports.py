@@ -64,5 +64,8 @@ class Exports:
         self._ids.clear()
         return [export.servant for export in self._table.drain()]
 
+    def __contains__(self, servant: object) -> bool:
+        return id(servant) in self._ids
+
     def __len__(self) -> int:
         return len(self._table)

@@ -1,5 +1,6 @@
 """References that we hold to the peer's objects: the `imports` table of `rpc.capnp`."""
 
+import functools
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ class Import:
 class Imports:
     """Objects of the peer's by the id it gave them.
 
-    Python may run the finalizer of a reference at any moment, even between two lines of this file,
-    so it only notes the id; `releases` does the rest, when the driver asks.
+    A reference may die in any thread and at any moment, even between two lines of this file, so its
+    death is only noted; `releases` does the rest, when the driver asks. It is noted by the callback of
+    a weak reference, not by `__del__`: while that runs, another thread could still get hold of the object.
     """
 
     def __init__(self) -> None:
@@ -40,12 +42,13 @@ class Imports:
             if (known := entry.reference()) is not None:
                 return known
         self._generation += 1
-        reference = Imported(import_id, self._generation, self._drop)
+        reference = Imported(import_id)
+        noted = functools.partial(self._drop, import_id, self._generation)
         if entry is None:
-            self._entries[import_id] = Import(weakref.ref(reference), self._generation)
+            self._entries[import_id] = Import(weakref.ref(reference, noted), self._generation)
         else:
             # The old reference died and its note is still in the queue: the count passes to the new one.
-            entry.reference, entry.generation = weakref.ref(reference), self._generation
+            entry.reference, entry.generation = weakref.ref(reference, noted), self._generation
         return reference
 
     def releases(self) -> Iterator[tuple[int, int]]:
@@ -67,7 +70,7 @@ class Imports:
         self._entries.clear()
         self._dropped.clear()
 
-    def _drop(self, import_id: int, generation: int) -> None:
+    def _drop(self, import_id: int, generation: int, _: object) -> None:
         self._dropped.append((import_id, generation))
         if self.on_drop is not None:
             self.on_drop()

@@ -1,0 +1,1 @@
+"""Remote objects in the shapes that other libraries expect."""

@@ -1,0 +1,225 @@
+"""A remote session as a `gymnasium.Env`."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils import seeding
+from gymnasium.wrappers import HumanRendering, RenderCollection
+
+from capenv.blocking import Statistics
+from capenv.errors import CapenvError, Disconnected, SessionBusy, SessionClosed
+from capenv.remote import handshake
+from capenv.remote.blocking_session import BlockingSession
+from capenv.url import CapabilityURL, RevealedURL
+
+Result = TypeVar("Result")
+
+ENV_ID = "Remote-v0"
+_ENTRY_POINT = "capenv.adapters.gymnasium:make"
+_LIST = "_list"
+
+
+def make(
+    url: str | CapabilityURL,
+    id: str | None = None,  # noqa: A002
+    *,
+    render_mode: str | None = None,
+    **settings: Any,
+) -> gymnasium.Env[Any, Any]:
+    """Return the environment behind a capability URL, to be played as if it were here.
+
+    ::
+
+        env = capenv.make("capnp://insecure@127.0.0.1:7000/...")
+        observation, info = env.reset(seed=1)
+
+    ``gymnasium.make("capenv:Remote-v0", url=url)`` does the same, with Gymnasium's default wrappers.
+
+    Args:
+        url: the whole capability URL, of a host, an environment, a world or a session.
+        id: which environment, where the URL names a host that offers several.
+        render_mode: one of the environment's, with "human" shown in a window here.
+        settings: what the environment is to be created with; ``capenv info URL`` lists them.
+
+    Raises:
+        URLError, NothingListening, NotCapenv, VersionMismatch: nobody is there to talk to.
+        UnknownToken: the URL's secret is wrong or was revoked.
+        UnknownEnvironment, BadSettings, SeatTaken, EnvironmentFailed: no session is to be had.
+    """
+    match render_mode:
+        case "human":
+            return HumanRendering(RemoteEnv(url, id, render_mode="rgb_array", **settings))
+        case str() if render_mode.endswith(_LIST):
+            mode = render_mode.removesuffix(_LIST)
+            return RenderCollection(RemoteEnv(url, id, render_mode=mode, **settings))
+        case _:
+            return RemoteEnv(url, id, render_mode=render_mode, **settings)
+
+
+class RemoteEnv(gymnasium.Env[Any, Any]):
+    """An environment that lives elsewhere. `make` makes one.
+
+    It connects when it is made. Copied or pickled it is its URL: the copy connects anew and, unless the
+    URL names a session, plays in a world of its own. One thread at a time may use it.
+    """
+
+    def __init__(
+        self,
+        url: str | CapabilityURL,
+        id: str | None = None,  # noqa: A002
+        *,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self._session: BlockingSession | None = None
+        self._using = threading.Lock()
+        self._url = handshake.checked(url)
+        self._id = id
+        self._settings = settings
+        self.render_mode = render_mode
+        self._session = self._open()
+        description = self._session.description
+        self.render_mode = description.render_mode
+        environment = description.environment
+        assert environment.observation_space is not None
+        assert environment.action_space is not None
+        self.observation_space = environment.observation_space
+        self.action_space = environment.action_space
+        self.metadata = dict(environment.metadata)
+        kwargs: dict[str, Any] = {"url": self._revealed(), **settings}
+        if id is not None:
+            kwargs["id"] = id
+        if render_mode is not None:
+            kwargs["render_mode"] = render_mode
+        self.spec = EnvSpec(
+            ENV_ID,
+            _ENTRY_POINT,
+            nondeterministic=environment.nondeterministic,
+            order_enforce=False,
+            disable_env_checker=True,
+            kwargs=kwargs,
+        )
+
+    @property
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium declares an attribute
+        """The specification that makes this environment again, its URL's secret hidden from `repr`."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None and "url" in spec.kwargs:
+            spec.kwargs["url"] = self._revealed()
+        self._spec = spec
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode. Closed or cut off, this connects again first.
+
+        Raises:
+            EnvironmentFailed: the environment raised; another reset may work.
+            Disconnected: the connection broke; another reset connects again.
+        """
+        super().reset(seed=seed)
+        result = self._use("reset", lambda session: session.reset(seed, options), again=True)
+        if result.seed is not None and result.seed != self._np_random_seed:
+            # The seed that the environment drew by itself, for `np_random_seed`.
+            self._np_random, self._np_random_seed = seeding.np_random(result.seed)
+        return result.observation, result.info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Act.
+
+        Raises:
+            OutsideSpace: the action is not an element of the action space; nothing happened.
+            ResetNeeded: no episode was begun.
+            EnvironmentFailed: the environment raised; reset begins a new episode.
+            SessionClosed: the environment was closed.
+            Disconnected: the connection broke; reset connects again.
+        """
+        timestep = self._use("step", lambda session: session.step(action))
+        return (
+            timestep.observation,
+            timestep.reward,
+            timestep.terminated,
+            timestep.truncated,
+            timestep.info,
+        )
+
+    def render(self) -> Any:
+        """Return a rendering in the mode that the environment was made with; None without one.
+
+        Raises:
+            ResetNeeded, EnvironmentFailed, SessionClosed, Disconnected: as for `step`.
+        """
+        return self._use("render", lambda session: session.render())
+
+    def statistics(self) -> Statistics:
+        """Return what passed over the connection so far.
+
+        Raises:
+            SessionClosed, Disconnected: there is no connection.
+        """
+        return self._use("statistics", lambda session: session.statistics())
+
+    def close(self) -> None:
+        """Leave the session and close the connection. Idempotent; a later reset connects again."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _remake, (self._revealed(), self._id, self.render_mode, self._settings)
+
+    def __str__(self) -> str:
+        return f"<RemoteEnv {self._url}>"
+
+    __repr__ = __str__
+
+    def __del__(self) -> None:
+        session = self.__dict__.get("_session")
+        if session is not None:
+            session.abandon()
+
+    def _use(
+        self, what: str, act: Callable[[BlockingSession], Result], *, again: bool = False
+    ) -> Result:
+        if not self._using.acquire(blocking=False):
+            raise SessionBusy(
+                f"{what} while another thread uses this environment; give each thread its own"
+                " (copy.deepcopy makes one)"
+            )
+        try:
+            if self._session is None or not self._session.connected:
+                if not again:
+                    raise self._unusable(what)
+                self._session = self._open()
+            return act(self._session)
+        finally:
+            self._using.release()
+
+    def _unusable(self, what: str) -> CapenvError:
+        if self._session is None:
+            return SessionClosed(f"{what} after close; reset connects again")
+        return Disconnected(f"{what} after the connection to {self._url} broke; reset connects again")
+
+    def _open(self) -> BlockingSession:
+        settings: Mapping[str, Any] = self._settings
+        if self.render_mode is not None:
+            settings = {**settings, "render_mode": self.render_mode}
+        return BlockingSession.open(self._url, self._id or "", settings)
+
+    def _revealed(self) -> RevealedURL:
+        return RevealedURL(self._url.reveal())
+
+
+def _remake(
+    url: str,
+    id: str | None,  # noqa: A002
+    render_mode: str | None,
+    settings: Mapping[str, Any],
+) -> RemoteEnv:
+    return RemoteEnv(url, id, render_mode=render_mode, **settings)

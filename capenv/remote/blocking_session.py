@@ -1,0 +1,130 @@
+"""One session played without an event loop: what the Gymnasium adapter drives."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from capenv import transports
+from capenv.blocking import BlockingConnection, Statistics
+from capenv.errors import CapenvError
+from capenv.remote import descriptions, handshake, session_messages
+from capenv.remote.interfaces import GATE, PLAYABLE, SESSION
+from capenv.remote.session_messages import SessionMessages
+from capenv.rpc.capability import Capability
+from capenv.url import CapabilityURL
+from capenv.values import Reading
+from capenv.worlds import ResetResult, SessionDescription, TimeStep
+
+_CLOSE_SECONDS = 1.0
+
+
+class BlockingSession:
+    """A session and the connection it rides on."""
+
+    def __init__(
+        self, connection: BlockingConnection, capability: Capability, description: SessionDescription
+    ) -> None:
+        self.description = description
+        self._connection = connection
+        self._capability = capability
+        self._messages = SessionMessages(description.environment)
+
+    @classmethod
+    def open(
+        cls,
+        url: CapabilityURL,
+        id: str = "",  # noqa: A002
+        settings: Mapping[str, Any] | None = None,
+        timeout: float = handshake.TIMEOUT,
+    ) -> "BlockingSession":
+        """Connect and get a session: one round trip once the connection stands.
+
+        Raises:
+            NothingListening, NotCapenv, VersionMismatch: nobody is there to talk to.
+            UnknownToken, UnknownEnvironment, BadSettings, SeatTaken, EnvironmentFailed: no session is
+                to be had.
+        """
+        deadline = time.monotonic() + timeout
+        link = transports.connect_blocking(url.address, timeout)
+        connection = BlockingConnection(link)
+        try:
+            return cls._open(connection, url, id, settings or {}, deadline)
+        except BaseException:
+            connection.close()
+            raise
+
+    @classmethod
+    def _open(
+        cls,
+        connection: BlockingConnection,
+        url: CapabilityURL,
+        id: str,  # noqa: A002
+        settings: Mapping[str, Any],
+        deadline: float,
+    ) -> "BlockingSession":
+        gate = connection.bootstrap().pipeline()
+        hello = connection.call(gate, GATE["hello"], handshake.hello_params())
+        restore = connection.call(gate, GATE["restore"], handshake.restore_params(url))
+        restored = restore.pipeline(GATE["restore"].results.slot("capability"))
+        method = PLAYABLE["play"]
+        params = method.params.new()
+        params.id = id
+        descriptions.write_settings(params, settings)
+        play = connection.call(restored, method, method.params.content(params))
+        session = play.pipeline(method.results.slot("session"))
+        try:
+            handshake.check_hello(connection.wait(hello, deadline - time.monotonic()))
+        except CapenvError as error:
+            raise handshake.hello_error(error, url) from None
+        connection.wait(restore, deadline - time.monotonic())
+        # An environment may take its time to be made: no deadline from here on.
+        content = connection.wait(play)
+        description = _read_play(content)
+        return cls(connection, session.resolution or session, description)
+
+    def reset(self, seed: int | None, options: Mapping[str, Any] | None) -> ResetResult:
+        """`Session.reset`."""
+        params = session_messages.write_reset(seed, options)
+        question = self._connection.call(self._capability, SESSION["reset"], params)
+        return self._messages.read_reset_result(self._connection.wait(question))
+
+    def step(self, action: Any) -> TimeStep:
+        """`Session.step`."""
+        params = self._messages.write_step(action)
+        question = self._connection.call(self._capability, SESSION["step"], params)
+        return self._messages.read_time_step(self._connection.wait(question))
+
+    def render(self) -> Any:
+        """`Session.render`."""
+        method = SESSION["render"]
+        question = self._connection.call(self._capability, method, method.params.content())
+        return session_messages.read_rendering(self._connection.wait(question))
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._connection.core.closed is None
+
+    def statistics(self) -> Statistics:
+        """Return what passed over the connection so far."""
+        return self._connection.statistics()
+
+    def close(self) -> None:
+        """Leave the session, unless it has a URL of its own, and close the connection. Idempotent."""
+        if self.connected and not self.description.restored:
+            try:
+                method = SESSION["leave"]
+                question = self._connection.call(self._capability, method, method.params.content())
+                self._connection.wait(question, _CLOSE_SECONDS)
+            except CapenvError:
+                pass  # the closing of the connection tells the host as well
+        self._connection.close()
+
+    def abandon(self) -> None:
+        """Close the connection without a word; the host notices. Never waits or raises."""
+        self._connection.abandon()
+
+
+@Reading("the results of play")
+def _read_play(content: Any) -> SessionDescription:
+    return descriptions.read_session(PLAYABLE["play"].results.read(content.segments).description)

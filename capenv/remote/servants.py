@@ -1,0 +1,242 @@
+"""What a peer calls: the interfaces of `schema/host.capnp` in front of a host and what it made."""
+
+from collections.abc import Callable
+from typing import TypeAlias, assert_never
+
+from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError, UnsupportedSpace
+from capenv.remote import descriptions, session_messages
+from capenv.remote.interfaces import (
+    ENVIRONMENT,
+    GATE,
+    HOST,
+    SESSION,
+    WORLD,
+    check_version,
+    write_hello,
+)
+from capenv.remote.session_messages import SessionMessages
+from capenv.rpc.capability import Content, Hosted
+from capenv.rpc.servant import Request, Servant
+from capenv.worlds import Environment, Host, Session, World
+
+Target: TypeAlias = Host | Environment | World | Session
+"""What a capability URL may name."""
+
+
+class GateServant(Servant):
+    """The bootstrap object of one connection. It holds no authority but to try tokens."""
+
+    interface = GATE
+
+    def __init__(self, restore: Callable[[bytes], Target], message_bytes: int) -> None:
+        self._restore = restore
+        self._message_bytes = message_bytes
+        self._greeted = False
+
+    def hello(self, request: Request) -> Content:
+        """`Gate.hello`."""
+        version = request.params.version
+        check_version(version.major, version.minor, "client")
+        self._greeted = True
+        results = request.results()
+        write_hello(results)
+        results.messageBytes = self._message_bytes
+        return request.reply(results)
+
+    def restore(self, request: Request) -> Content:
+        """`Gate.restore`."""
+        if not self._greeted:
+            raise ProtocolError("the first call on a gate must be a hello that succeeds")
+        target = self._restore(bytes(request.params.token))
+        results = request.results()
+        match target:
+            case Host():
+                results.kind, servant = "host", HostServant(target)
+            case Environment():
+                results.kind, servant = "environment", EnvironmentServant(target)
+            case World():
+                results.kind, servant = "world", WorldServant(target)
+            case Session():
+                results.kind, servant = "session", SessionServant(target)
+            case _:
+                assert_never(target)
+        return request.reply(results, capability=Hosted(servant))
+
+
+class HostServant(Servant):
+    """A host."""
+
+    interface = HOST
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def describe(self, request: Request) -> Content:
+        """`Host.describe`."""
+        results = request.results()
+        descriptions.write_host(results.init("description"), self._host)
+        return request.reply(results)
+
+    def environment(self, request: Request) -> Content:
+        """`Host.environment`."""
+        environment = self._host.environment(request.params.id)
+        return request.reply(environment=Hosted(EnvironmentServant(environment)))
+
+    def create_world(self, request: Request) -> Content:
+        """`Host.createWorld`."""
+        world = self._host.create_world(
+            request.params.id, descriptions.read_settings(request.params)
+        )
+        return request.reply(world=Hosted(WorldServant(world)))
+
+    def play(self, request: Request) -> Content:
+        """`Playable.play`: in a world of its own."""
+        environment = self._host.environment(request.params.id)
+        return _play(request, environment.create_world(descriptions.read_settings(request.params)))
+
+
+class EnvironmentServant(Servant):
+    """An environment."""
+
+    interface = ENVIRONMENT
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def describe(self, request: Request) -> Content:
+        """`Environment.describe`."""
+        results = request.results()
+        descriptions.write_environment(results.init("description"), self._environment.description)
+        return request.reply(results)
+
+    def create_world(self, request: Request) -> Content:
+        """`Environment.createWorld`."""
+        world = self._environment.create_world(descriptions.read_settings(request.params))
+        return request.reply(world=Hosted(WorldServant(world)))
+
+    def play(self, request: Request) -> Content:
+        """`Playable.play`: in a world of its own."""
+        if request.params.id not in ("", self._environment.id):
+            raise BadSettings(
+                f"this URL names the environment {self._environment.id}, not a host to choose from;"
+                " leave the id out"
+            )
+        settings = descriptions.read_settings(request.params)
+        return _play(request, self._environment.create_world(settings))
+
+
+class WorldServant(Servant):
+    """A world, which a peer holds for as long as it holds a reference to this."""
+
+    interface = WORLD
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        world.hold()
+
+    def describe(self, request: Request) -> Content:
+        """`World.describe`."""
+        results = request.results()
+        descriptions.write_world(results.init("description"), self._world.description)
+        return request.reply(results)
+
+    def join(self, request: Request) -> Content:
+        """`World.join`."""
+        settings = descriptions.read_settings(request.params)
+        return _reply_session(request, self._world.join(request.params.seat, settings))
+
+    def destroy(self, request: Request) -> Content:
+        """`World.destroy`."""
+        self._world.destroy()
+        return request.reply()
+
+    def play(self, request: Request) -> Content:
+        """`Playable.play`: in this world."""
+        _check_nothing_to_choose(request, "world")
+        return _play(request, self._world)
+
+    def released(self) -> None:
+        """Let the world go."""
+        self._world.release()
+
+
+class SessionServant(Servant):
+    """A session. When the peer drops it, the seat is given up, unless it has a URL of its own."""
+
+    interface = SESSION
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._messages = SessionMessages(
+            session.description.environment, check_observations=session.check_observations
+        )
+
+    def describe(self, request: Request) -> Content:
+        """`Session.describe`."""
+        results = request.results()
+        descriptions.write_session(results.init("description"), self._session.description)
+        return request.reply(results)
+
+    def reset(self, request: Request) -> Content:
+        """`Session.reset`."""
+        result = self._session.reset(*session_messages.read_reset(request.params))
+        try:
+            return self._messages.write_reset_result(request.results(), result)
+        except EnvironmentFailed:
+            self._session.fail()
+            raise
+
+    def step(self, request: Request) -> Content:
+        """`Session.step`."""
+        timestep = self._session.step(self._messages.read_step(request.params))
+        try:
+            return self._messages.write_time_step(request.results(), timestep)
+        except EnvironmentFailed:
+            self._session.fail()
+            raise
+
+    def render(self, request: Request) -> Content:
+        """`Session.render`."""
+        return session_messages.write_rendering(request.results(), self._session.render())
+
+    def leave(self, request: Request) -> Content:
+        """`Session.leave`."""
+        self._session.leave()
+        return request.reply()
+
+    def play(self, request: Request) -> Content:
+        """`Playable.play`: this very session."""
+        _check_nothing_to_choose(request, "session")
+        results = request.results()
+        descriptions.write_session(results.init("description"), self._session.description)
+        return request.reply(results, session=Hosted(self))
+
+    def released(self) -> None:
+        """Give the seat up, if nobody can come back to it."""
+        if not self._session.restored:
+            self._session.leave()
+
+
+def _play(request: Request, world: World) -> Content:
+    world.hold()  # until the session holds it, or nobody does
+    try:
+        return _reply_session(request, world.join())
+    finally:
+        world.release()
+
+
+def _reply_session(request: Request, session: Session) -> Content:
+    results = request.results()
+    try:
+        descriptions.write_session(results.init("description"), session.description)
+        return request.reply(results, session=Hosted(SessionServant(session)))
+    except UnsupportedSpace:
+        session.leave()
+        raise
+
+
+def _check_nothing_to_choose(request: Request, what: str) -> None:
+    if request.params.id or len(request.params.settings):
+        raise BadSettings(
+            f"this URL names a {what}, where everything is chosen already; leave id and settings out"
+        )

@@ -1,0 +1,189 @@
+"""What passes between the two ends of a session: both directions of each of its messages."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from capenv.errors import BadSettings, EnvironmentFailed, SpaceError
+from capenv.remote.interfaces import SESSION
+from capenv.rpc.capability import Content
+from capenv.values import (
+    ElementCodec,
+    Reading,
+    UnrepresentableError,
+    read_map,
+    read_value,
+    write_info,
+    write_value,
+)
+from capenv.worlds import EnvironmentDescription, ResetResult, TimeStep
+
+_log = logging.getLogger("capenv.remote")
+_RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
+
+
+class SessionMessages:
+    """Writes and reads the params and results of one session's methods."""
+
+    def __init__(
+        self, environment: EnvironmentDescription, *, check_observations: bool = False
+    ) -> None:
+        assert environment.observation_space is not None
+        assert environment.action_space is not None
+        self._id = environment.id
+        self._observations = ElementCodec(environment.observation_space, "observation")
+        self._actions = ElementCodec(environment.action_space, "action")
+        self._check_observations = check_observations
+        self._warned: set[str] = set()
+
+    # From the agent.
+
+    def write_step(self, action: Any) -> Content:
+        """Return the params of `step`.
+
+        Raises:
+            OutsideSpace: the action is not an element of the action space.
+        """
+        params = _STEP.params.new()
+        self._actions.write(params.init("action"), action)
+        return _STEP.params.content(params)
+
+    @Reading("the results of a reset")
+    def read_reset_result(self, content: Content) -> ResetResult:
+        """Return the results of `reset`."""
+        reader = _RESET.results.read(content.segments)
+        return ResetResult(
+            self._observations.read(reader.observation, check=False),
+            read_map(reader.info),
+            read_value(reader.seed),
+        )
+
+    @Reading("a timestep")
+    def read_time_step(self, content: Content) -> TimeStep:
+        """Return the results of `step`."""
+        reader = _STEP.results.read(content.segments)
+        exact = reader._has("exactReward")
+        return TimeStep(
+            self._observations.read(reader.observation, check=False),
+            read_value(reader.exactReward) if exact else reader.reward,
+            reader.terminated,
+            reader.truncated,
+            read_map(reader.info),
+        )
+
+    # From the world.
+
+    @Reading("an action")
+    def read_step(self, reader: Any) -> Any:
+        """Return the action in the params of `step`.
+
+        Raises:
+            OutsideSpace: it is not an element of the action space.
+        """
+        return self._actions.read(reader.action)
+
+    def write_reset_result(self, builder: Any, result: ResetResult) -> Content:
+        """Return the results of `reset`.
+
+        Raises:
+            EnvironmentFailed: the observation is not an element of its space.
+        """
+        self._write_observation(builder, "reset", result.observation)
+        self._write_info(builder, result.info)
+        write_value(builder.init("seed"), result.seed)
+        return _RESET.results.content(builder)
+
+    def write_time_step(self, builder: Any, timestep: TimeStep) -> Content:
+        """Return the results of `step`.
+
+        Raises:
+            EnvironmentFailed: the observation is not an element of its space, or the reward no number.
+        """
+        self._write_observation(builder, "step", timestep.observation)
+        if type(timestep.reward) is float:
+            builder.reward = timestep.reward
+        else:
+            try:
+                builder.reward = float(timestep.reward)
+                write_value(builder.init("exactReward"), timestep.reward)
+            except (TypeError, ValueError, UnrepresentableError):
+                raise EnvironmentFailed(
+                    f"{self._id} failed in step: its reward is no number but a"
+                    f" {type(timestep.reward).__name__} (reset begins a new episode)"
+                ) from None
+        builder.terminated = timestep.terminated
+        builder.truncated = timestep.truncated
+        self._write_info(builder, timestep.info)
+        return _STEP.results.content(builder)
+
+    def _write_observation(self, builder: Any, what: str, observation: Any) -> None:
+        try:
+            self._observations.write(
+                builder.init("observation"), observation, check=self._check_observations
+            )
+        except SpaceError as error:
+            raise EnvironmentFailed(
+                f"{self._id} failed in {what}: {error} (reset begins a new episode;"
+                " its host can offer it with check_observations=False)"
+            ) from error
+
+    def _write_info(self, builder: Any, info: Mapping[str, Any]) -> None:
+        if info and (dropped := set(write_info(builder, "info", info)) - self._warned):
+            self._warned |= dropped
+            _log.warning(
+                "%s: the info %s cannot be sent and is left out",
+                self._id,
+                ", ".join(sorted(dropped)),
+            )
+
+
+def write_unknown_step(action: Any) -> Content:
+    """Return the params of `step` for an action space that is not known yet."""
+    params = _STEP.params.new()
+    ElementCodec.write_value(params.init("action"), action)
+    return _STEP.params.content(params)
+
+
+def write_reset(seed: int | None, options: Mapping[str, Any] | None) -> Content:
+    """Return the params of `reset`.
+
+    Raises:
+        BadSettings: an option cannot be told to a peer.
+    """
+    params = _RESET.params.new()
+    params.hasSeed = seed is not None
+    write_value(params.init("seed"), None if seed is None else int(seed))
+    try:
+        write_value(params.init("options"), None if options is None else dict(options))
+    except UnrepresentableError as error:
+        raise BadSettings(f"an option cannot be sent: {error}") from None
+    return _RESET.params.content(params)
+
+
+@Reading("a reset")
+def read_reset(reader: Any) -> tuple[int | None, dict[str, Any] | None]:
+    """Return seed and options from the params of `reset`."""
+    seed = read_value(reader.seed) if reader.hasSeed else None
+    options = read_value(reader.options)
+    if not isinstance(seed, int | None) or not isinstance(options, dict | None):
+        raise ValueError("a seed that is no integer, or options that are no map")
+    return seed, options
+
+
+def write_rendering(builder: Any, rendering: Any) -> Content:
+    """Return the results of `render`.
+
+    Raises:
+        EnvironmentFailed: it is nothing that can be sent.
+    """
+    try:
+        write_value(builder.init("rendering"), rendering)
+    except UnrepresentableError as error:
+        raise EnvironmentFailed(f"what render returned cannot be sent: {error}") from None
+    return _RENDER.results.content(builder)
+
+
+@Reading("a rendering")
+def read_rendering(content: Content) -> Any:
+    """Return the results of `render`."""
+    return read_value(_RENDER.results.read(content.segments).rendering)

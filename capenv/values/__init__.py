@@ -1,0 +1,31 @@
+"""Numpy arrays, Gymnasium spaces and their elements, and info trees, to and from Cap'n Proto structs."""
+
+from capenv.values.elements import ElementCodec
+from capenv.values.layouts import Layout, Leaf, check_layout, layout_of, write_layout
+from capenv.values.pruning import UnrepresentableError
+from capenv.values.reading import MAX_BYTES, MAX_DEPTH, Reading
+from capenv.values.spaces import read_space, write_space
+from capenv.values.tensors import DTYPES, read_tensor, write_tensor
+from capenv.values.trees import read_map, read_value, write_info, write_value
+
+__all__ = [
+    "DTYPES",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "ElementCodec",
+    "Layout",
+    "Leaf",
+    "Reading",
+    "UnrepresentableError",
+    "check_layout",
+    "layout_of",
+    "read_map",
+    "read_space",
+    "read_tensor",
+    "read_value",
+    "write_info",
+    "write_layout",
+    "write_space",
+    "write_tensor",
+    "write_value",
+]

@@ -1,0 +1,223 @@
+"""Elements of spaces (observations and actions) as `values.capnp` elements."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gymnasium import spaces
+
+from capenv.errors import OutsideSpace, ProtocolError
+from capenv.values import trees
+from capenv.values.layouts import Layout, layout_of
+from capenv.values.members import (
+    ArrayMember,
+    Branch,
+    DictMember,
+    DiscreteMember,
+    Fixed,
+    Member,
+    NotMemberError,
+    TupleMember,
+    member_of,
+)
+from capenv.values.naming import pointer
+from capenv.values.pruning import UnrepresentableError
+from capenv.values.reading import Budget, Reading
+
+Space = spaces.Space[Any]
+_Slot = tuple[Fixed | None, int]
+"""A leaf's member and offset; no member if it always rides beside."""
+
+
+class ElementCodec:
+    """Writes and reads the elements of one space. It keeps no state: threads may share it."""
+
+    def __init__(self, space: Space, what: str = "value") -> None:
+        """Prepare for a space. `what` is the word for its elements in errors, such as "action".
+
+        Raises:
+            TypeError: The space is not one that `write_space` can describe.
+        """
+        self.space = space
+        self.layout: Layout = layout_of(space)
+        self._what = what
+        self._root = member_of(space)
+        self._slots: list[_Slot] = [
+            (member if isinstance(member, ArrayMember | DiscreteMember) else None, leaf.offset)
+            for member, leaf in zip(_leaf_members(self._root), self.layout.leaves, strict=True)
+        ]
+        # The commonest spaces are one leaf that fills the frame: it needs no buffer of its own.
+        sole = self._slots[0][0] if len(self._slots) == 1 else None
+        self._sole = sole if sole is not None and sole.size == self.layout.frame_size else None
+
+    def write(self, builder: Any, element: Any, *, check: bool = True) -> None:
+        """Fill an `Element` builder with the packed form of an element.
+
+        The receiver gets the very same types, but that lists and tuples of numbers, and Python numbers, become
+        arrays where the space has arrays, and a list in the place of a Tuple becomes a tuple.
+
+        Unless `check`, leaves may be anything: for what has been checked already, or is to arrive as it is.
+
+        Raises:
+            OutsideSpace: It is not an element of the space, or holds what has no representation.
+        """
+        frame, beside = self.pack(element, check=check)
+        packed = builder.init("packed")
+        packed.frame = memoryview(frame) if isinstance(frame, bytearray) else frame
+        if beside:
+            entries = packed.init("beside", len(beside))
+            for place, (index, value) in enumerate(beside):
+                entry = entries[place]
+                entry.leaf = index
+                self._write_beside(entry.init("value"), index, value)
+
+    def pack(
+        self, element: Any, *, check: bool = True
+    ) -> tuple[bytes | bytearray | memoryview, list[tuple[int, Any]]]:
+        """Return the frame of an element and the indices and values of the leaves that ride beside it.
+
+        The frame may be a view of the element's own memory. It is empty where every leaf rides beside.
+
+        Raises:
+            OutsideSpace: It is not an element of the space.
+        """
+        try:
+            if self._sole is not None:
+                value = self._sole.admit(element, check)
+                return (
+                    (self._sole.dump(value), []) if self._sole.fits(value) else (b"", [(0, value)])
+                )
+            leaves: list[Any] = []
+            _admit_leaves(self._root, element, check, leaves)
+        except NotMemberError as error:
+            raise self._outside(error) from None
+        frame = bytearray(self.layout.frame_size)
+        beside = []
+        for index, ((member, offset), value) in enumerate(zip(self._slots, leaves, strict=True)):
+            if member is not None and member.fits(value):
+                member.pack(frame, offset, value)
+            else:
+                beside.append((index, value))
+        return b"" if len(beside) == len(leaves) else frame, beside
+
+    @staticmethod
+    def write_value(builder: Any, element: Any) -> None:
+        """Fill an `Element` builder with an element whose space is not known yet.
+
+        Raises:
+            OutsideSpace: It holds what has no representation.
+        """
+        try:
+            trees.write_value(builder.init("value"), element)
+        except UnrepresentableError as error:
+            raise OutsideSpace(f"no space has such an element: {error}") from error
+
+    def read(self, reader: Any, *, check: bool = True) -> Any:
+        """Return the element of an `Element` reader, in new and writable memory.
+
+        Unless `check`, neither bounds nor the types of leaves beside the frame are checked.
+
+        Raises:
+            OutsideSpace: It is well-formed, and not an element of the space.
+            ProtocolError: It is malformed.
+        """
+        with Reading(f"the {self._what}"):
+            if reader._which_str() == "value":
+                return self._conform(trees.read_value(reader.value), check)
+            packed = reader.packed
+            beside = self._read_beside(packed.beside) if packed._has("beside") else {}
+            return self.unpack(bytearray(packed.frame), beside, check=check)
+
+    def unpack(
+        self, frame: bytearray | memoryview, beside: Mapping[int, Any], *, check: bool = True
+    ) -> Any:
+        """Return the element of a frame and the leaves beside it. Its arrays are views of the frame.
+
+        Raises:
+            OutsideSpace: It is not an element of the space.
+            ProtocolError: The frame is not as long as the layout says, or holds a bool neither 0 nor 1.
+        """
+        is_whole = len(frame) == self.layout.frame_size
+        if not is_whole and (len(frame) or len(beside) != len(self._slots)):
+            raise ProtocolError(
+                f"the {self._what} has a frame of {len(frame)} bytes and {len(beside)} leaves beside, where"
+                f" the layout has {self.layout.frame_size} bytes and {len(self._slots)} leaves"
+            )
+        if self._sole is not None and not beside:
+            return self._admit(self._sole, self._sole.unpack(frame, 0), check)
+        leaves = self._unpack_leaves(frame, beside)
+        if check or beside:
+            return self._conform(_assemble(self._root, leaves), check)
+        return _assemble(self._root, leaves)
+
+    def _unpack_leaves(
+        self, frame: bytearray | memoryview, beside: Mapping[int, Any]
+    ) -> Iterator[Any]:
+        for index, (member, offset) in enumerate(self._slots):
+            if index in beside:
+                yield beside[index]
+            elif member is None:
+                raise ProtocolError(
+                    f"the {self._what} has nothing at {self.layout.leaves[index].path or '/'}"
+                )
+            else:
+                yield member.unpack(frame, offset)
+
+    def _read_beside(self, reader: Any) -> dict[int, Any]:
+        if len(reader) > len(self._slots):
+            raise ProtocolError(f"the {self._what} has more leaves beside the frame than its space")
+        budget = Budget()
+        beside: dict[int, Any] = {}
+        last = -1
+        for entry in reader:
+            index = entry.leaf
+            if not last < index < len(self._slots):
+                raise ProtocolError(f"the {self._what} has the leaf {index} beside it after {last}")
+            beside[index] = trees.read_value(entry.value, budget)
+            last = index
+        return beside
+
+    def _write_beside(self, builder: Any, index: int, value: Any) -> None:
+        try:
+            trees.write_value(builder, value)
+        except UnrepresentableError as error:
+            where = self.layout.leaves[index].path or "/"
+            raise OutsideSpace(f"the {self._what} at {where} cannot be sent: {error}") from error
+
+    def _conform(self, element: Any, check: bool) -> Any:
+        return self._admit(self._root, element, check)
+
+    def _admit(self, member: Member, element: Any, check: bool) -> Any:
+        try:
+            return member.admit(element, check)
+        except NotMemberError as error:
+            raise self._outside(error) from None
+
+    def _outside(self, error: NotMemberError) -> OutsideSpace:
+        where = f" at {pointer(*error.path)}" if error.path else ""
+        return OutsideSpace(f"the {self._what}{where} {error.reason}")
+
+
+def _leaf_members(member: Member) -> Iterator[Member]:
+    if isinstance(member, TupleMember | DictMember):
+        for child in member.children:
+            yield from _leaf_members(child)
+    else:
+        yield member
+
+
+def _admit_leaves(member: Member, value: Any, check: bool, leaves: list[Any]) -> None:
+    if not isinstance(member, TupleMember | DictMember):
+        leaves.append(member.admit(value, check))
+        return
+    for key, child, part in zip(member.keys, member.children, member.split(value), strict=True):
+        try:
+            _admit_leaves(child, part, check, leaves)
+        except NotMemberError as error:
+            error.path.insert(0, key)
+            raise
+
+
+def _assemble(member: Member | Branch, leaves: Iterator[Any]) -> Any:
+    if isinstance(member, TupleMember | DictMember):
+        return member.join([_assemble(child, leaves) for child in member.children])
+    return next(leaves)

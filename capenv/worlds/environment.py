@@ -1,0 +1,171 @@
+"""An environment: a named maker of worlds, with what can be told before one is made."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+
+from capenv.errors import BadSettings, CapenvError, EnvironmentFailed
+from capenv.values import ElementCodec
+from capenv.worlds.descriptions import EnvironmentDescription, Setting
+from capenv.worlds.world import World
+
+
+class Environment:
+    """A maker of worlds."""
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        factory: Callable[..., Any] | str | None = None,
+        *,
+        check_observations: bool = True,
+    ) -> None:
+        """Name an environment.
+
+        Args:
+            id: what it is called on the host.
+            factory: an id registered with Gymnasium, or a callable that returns a `gymnasium.Env`;
+                None for the registered id that is `id` itself.
+            check_observations: whether an observation outside the bounds of its space is an error.
+        """
+        self.id = id
+        self._check_observations = check_observations
+        match factory:
+            case None:
+                self._make, self._signature = _registered(id)
+            case str():
+                self._make, self._signature = _registered(factory)
+            case _:
+                self._make, self._signature = factory, _settings_of(factory)
+        self.settings, self._open = self._signature
+        """What may be set; whether the maker takes other settings too."""
+
+    @functools.cached_property
+    def description(self) -> EnvironmentDescription:
+        """What the environment is. The first time, a world is made with the default settings and closed.
+
+        Raises:
+            UnsupportedSpace: one of its spaces cannot be told to a peer.
+            EnvironmentFailed: it could not be made.
+        """
+        if any(setting.required for setting in self.settings):
+            return EnvironmentDescription(self.id, None, None, settings=self.settings)
+        world = self.create_world({})
+        try:
+            return world.description.environment
+        finally:
+            world.destroy()
+
+    def create_world(self, settings: Mapping[str, Any]) -> World:
+        """Make a world.
+
+        Raises:
+            BadSettings: a setting is unknown or missing.
+            EnvironmentFailed: the maker raised, or made something else.
+            UnsupportedSpace: one of its spaces cannot be told to a peer.
+        """
+        self._check(settings)
+        try:
+            env = self._make(**settings)
+        except Exception as error:
+            raise EnvironmentFailed(
+                f"{self.id} could not be made: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(env, gymnasium.Env):
+            raise EnvironmentFailed(
+                f"the maker of {self.id} returned {type(env).__name__}, not a gymnasium.Env"
+            )
+        try:
+            return World(self._describe(env), settings, env, self._check_observations)
+        except CapenvError:
+            env.close()
+            raise
+
+    def _describe(self, env: gymnasium.Env[Any, Any]) -> EnvironmentDescription:
+        for space in (env.observation_space, env.action_space):
+            ElementCodec(space)  # raises for a space that has no description
+        spec = env.spec
+        return EnvironmentDescription(
+            id=self.id,
+            observation_space=env.observation_space,
+            action_space=env.action_space,
+            settings=self.settings,
+            metadata=dict(env.metadata),
+            max_episode_steps=None if spec is None else spec.max_episode_steps,
+            nondeterministic=False if spec is None else spec.nondeterministic,
+        )
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        known = [setting.name for setting in self.settings]
+        for name in settings:
+            if name not in known and not self._open:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
+                raise BadSettings(f"{self.id} has no setting {name!r}; {hint}")
+        for setting in self.settings:
+            if setting.required and setting.name not in settings:
+                raise BadSettings(f"{self.id} needs the setting {setting.name!r}")
+
+
+def _registered(id: str) -> tuple[Callable[..., Any], tuple[tuple[Setting, ...], bool]]:  # noqa: A002
+    """Return the maker of a registered environment, and its settings."""
+    try:
+        # Finds "module:id" too, and says what is near when there is no such id.
+        spec = gymnasium.spec(id) if ":" not in id else _imported_spec(id)
+        entry_point = spec.entry_point
+        creator = (
+            gymnasium.envs.registration.load_env_creator(entry_point)
+            if isinstance(entry_point, str)
+            else entry_point
+        )
+    except (gymnasium.error.Error, ImportError, AttributeError) as error:
+        raise EnvironmentFailed(f"Gymnasium cannot make {id}: {error}") from error
+    settings, takes_others = _settings_of(creator) if creator else ((), True)
+    defaults = dict(spec.kwargs)
+    described = [
+        Setting(s.name, s.type, s.required and s.name not in defaults, defaults.pop(s.name, s.default))
+        for s in settings
+    ]
+    described += [Setting(name, "", False, default) for name, default in defaults.items()]
+    if spec.max_episode_steps is not None:
+        described.append(Setting("max_episode_steps", "int", False, spec.max_episode_steps))
+    # The passive checker only warns, into a log that no agent sees.
+    make = functools.partial(gymnasium.make, id, disable_env_checker=True)
+    return make, (tuple(described), takes_others)
+
+
+def _imported_spec(id: str) -> gymnasium.envs.registration.EnvSpec:  # noqa: A002
+    module, _, name = id.partition(":")
+    __import__(module)
+    return gymnasium.spec(name)
+
+
+def _settings_of(factory: Callable[..., Any]) -> tuple[tuple[Setting, ...], bool]:
+    """Return the settings in a callable's signature, and whether it takes any others."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return (), True
+    named = tuple(
+        Setting(
+            parameter.name,
+            _type_name(parameter.annotation),
+            parameter.default is parameter.empty,
+            None if parameter.default is parameter.empty else parameter.default,
+        )
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    )
+    return named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _type_name(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ""
+    if isinstance(annotation, str):
+        return annotation
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -1,0 +1,218 @@
+"""Links on sockets, whatever their family."""
+
+import contextlib
+import errno
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from capenv.errors import DeadlineExceeded, Disconnected
+from capenv.link import Buffer
+
+MAX_BUFFERS: Final = 1024
+"""How many buffers Linux takes in one sendmsg: IOV_MAX."""
+KNOCK_PAUSE: Final = 0.01
+"""Seconds before another try at a listener whose queue is full."""
+MAX_WAIT: Final = 3600.0
+"""Seconds of one poll, whose argument is a C int of milliseconds."""
+CLOSED_HERE: Final = "the connection was closed on this side; connect again"
+
+
+class SocketLink:
+    """A byte stream under Trio. One task sends, one receives.
+
+    `send` is no checkpoint while the system takes the bytes at once; `receive_into` always is.
+    """
+
+    def __init__(self, stream: socket.socket) -> None:
+        stream.setblocking(False)
+        self._socket = stream
+
+    async def send(self, buffers: Sequence[Buffer]) -> None:
+        """Send every byte of the buffers, in order.
+
+        Raises:
+            Disconnected: the peer is gone.
+        """
+        try:
+            for start in range(0, len(buffers), MAX_BUFFERS):
+                batch = buffers[start : start + MAX_BUFFERS]
+                while batch:
+                    try:
+                        sent = self._socket.sendmsg(batch, (), socket.MSG_NOSIGNAL)
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(self._socket)
+                    else:
+                        batch = unsent(batch, sent)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise disconnected(error) from error
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for bytes and put them at the start of `buffer`; return how many, 0 at the end.
+
+        Cancelled, it has taken nothing.
+
+        Raises:
+            Disconnected: the link broke.
+        """
+        descriptor = descriptor_of(self._socket)
+        try:
+            while True:
+                # Waiting first is cheaper than a failed recv, and lets other tasks run in a flood.
+                await trio.lowlevel.wait_readable(descriptor)
+                try:
+                    return self._socket.recv_into(buffer)
+                except BlockingIOError:
+                    pass
+        except (OSError, trio.ClosedResourceError) as error:
+            raise disconnected(error) from error
+
+    async def aclose(self) -> None:
+        """Close both directions at once. Idempotent, and no checkpoint."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            shut(self._socket)
+
+
+class BlockingSocketLink:
+    """A byte stream without an event loop."""
+
+    # The socket never blocks: poll does. A signal handler's exception can rise from poll, when no
+    # byte has moved, or between two bytecodes. So that none of those lies between moving the bytes
+    # and noting their count, list.extend makes the system call, through map, and stores its result
+    # before it returns to the interpreter.
+
+    def __init__(self, stream: socket.socket) -> None:
+        stream.setblocking(False)
+        self._socket = stream
+        # One each, since a poll object serves one thread at a time.
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(stream, select.POLLIN)
+        self._writable.register(stream, select.POLLOUT)
+
+    def send_some(
+        self, buffers: Sequence[Buffer], counts: list[int], timeout: float | None
+    ) -> None:
+        """Send some of the bytes and append how many to `counts`.
+
+        Raises:
+            Disconnected: the peer is gone.
+            DeadlineExceeded: nothing could be sent within `timeout` seconds.
+        """
+        batch = buffers[:MAX_BUFFERS]
+        deadline = deadline_of(timeout)
+        while True:
+            try:
+                counts.extend(map(self._socket.sendmsg, (batch,), ((),), (socket.MSG_NOSIGNAL,)))
+                return
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise disconnected(error) from error
+            if not wait(self._writable, deadline):
+                raise DeadlineExceeded(f"the peer took no bytes within {timeout:g} seconds")
+
+    def receive_some(self, buffer: memoryview, counts: list[int], timeout: float | None) -> None:
+        """Wait for bytes, put them at the start of `buffer` and append how many; 0 at the end.
+
+        Raises:
+            Disconnected: the link broke.
+            DeadlineExceeded: nothing came within `timeout` seconds.
+        """
+        deadline = deadline_of(timeout)
+        # A closed socket's number may by now be another's, for which poll would wait.
+        descriptor_of(self._socket)
+        # Waiting first is cheaper than a failed recv: an answer is seldom there already. It stands
+        # outside the try, for a signal handler may raise an OSError of its own: a TimeoutError.
+        while wait(self._readable, deadline):
+            try:
+                counts.extend(map(self._socket.recv_into, (buffer,)))
+                return
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise disconnected(error) from error
+        raise DeadlineExceeded(f"nothing came from the peer within {timeout:g} seconds")
+
+    def close(self) -> None:
+        """Close both directions at once. Idempotent."""
+        shut(self._socket)
+
+
+def unsent(buffers: Sequence[Buffer], sent: int) -> Sequence[Buffer]:
+    """Return what remains of the buffers after their first `sent` bytes."""
+    for index, buffer in enumerate(buffers):
+        if sent < len(buffer):
+            return [memoryview(buffer)[sent:], *buffers[index + 1 :]]
+        sent -= len(buffer)
+    return ()
+
+
+def disconnected(error: OSError | trio.ClosedResourceError) -> Disconnected:
+    """Return the exception that says why a link is of no more use."""
+    if isinstance(error, trio.ClosedResourceError) or error.errno == errno.EBADF:
+        return Disconnected(CLOSED_HERE)
+    return Disconnected(f"the connection broke ({error.strerror}); connect again")
+
+
+def descriptor_of(stream: socket.socket) -> int:
+    """Return the number of an open socket.
+
+    Raises:
+        Disconnected: it is closed.
+    """
+    descriptor = stream.fileno()
+    if descriptor < 0:
+        raise Disconnected(CLOSED_HERE)
+    return descriptor
+
+
+def shut(stream: socket.socket) -> None:
+    """Close a socket so that whoever waits for it, here or at the peer, wakes."""
+    with contextlib.suppress(OSError):  # already closed, here or by the peer
+        stream.shutdown(socket.SHUT_RDWR)
+    stream.close()
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    """Return when `timeout` seconds from now will have passed."""
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def wait(poll: select.poll, deadline: float | None) -> bool:
+    """Wait until the poll object has an event; return False if the deadline passes first."""
+    while True:
+        remaining = MAX_WAIT if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if poll.poll(min(remaining, MAX_WAIT) * 1000):
+            return True
+        if deadline is not None and remaining <= MAX_WAIT:
+            return False
+
+
+async def admitted(knock: Callable[[], socket.socket | None]) -> socket.socket:
+    """Knock until there is a socket: `knock` returns None while the listener's queue is full."""
+    while (stream := knock()) is None:
+        await trio.sleep(KNOCK_PAUSE)
+    return stream
+
+
+def admitted_blocking(
+    knock: Callable[[], socket.socket | None], timeout: float | None
+) -> socket.socket:
+    """Knock until there is a socket.
+
+    Raises:
+        DeadlineExceeded: the listener's queue was full for `timeout` seconds.
+    """
+    deadline = deadline_of(timeout)
+    while (stream := knock()) is None:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise DeadlineExceeded(
+                f"the listener was too busy to answer within {timeout:g} seconds"
+            )
+        time.sleep(KNOCK_PAUSE)
+    return stream
