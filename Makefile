@@ -1,41 +1,48 @@
-# Everything sets itself up: a virtual environment in .venv, made when pyproject.toml is newer.
+# Everything sets itself up: a virtual environment in .venv, brought up to date when pyproject.toml changes.
 
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+BIN := .venv/bin
+# What is installed, by extra: the demo needs little, the tests a lot.
+CLI := .venv/.installed-cli
+DEV := .venv/.installed-dev
 
-.PHONY: demo test lint types examples wheel benchmark clean
+.PHONY: demo test lint format types examples wheel benchmark clean
 
-demo: $(READY)
+demo: $(CLI)
 	@$(BIN)/capenv demo
 
-test: $(READY)
+test: $(DEV)
 	$(BIN)/python -m pytest
 
-lint: $(READY)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV)
 	.ci/types $(BIN)
 
-examples: $(READY)
+examples: $(DEV)
 	.ci/examples $(BIN)
 
-wheel: $(READY)
+wheel: $(DEV)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 
-benchmark: $(READY)
+benchmark: $(CLI)
 	$(BIN)/python benchmarks/step.py
 
-$(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("capenv needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV) (once; a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("capenv needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv .venv
+
+.venv/.installed-%: pyproject.toml | .venv/bin/python
+	@echo "installing capenv and what it needs for '$*' into .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -104,7 +104,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         )
 
     @property
-    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # Gymnasium declares an attribute
+    def spec(self) -> EnvSpec | None:
         """The specification that makes this environment again, its URL's secret hidden from `repr`."""
         return self._spec
 
@@ -204,7 +204,9 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def _unusable(self, what: str) -> CapenvError:
         if self._session is None:
             return SessionClosed(f"{what} after close; reset connects again")
-        return Disconnected(f"{what} after the connection to {self._url} broke; reset connects again")
+        return Disconnected(
+            f"{what} after the connection to {self._url} broke; reset connects again"
+        )
 
     def _open(self) -> BlockingSession:
         settings: Mapping[str, Any] = self._settings

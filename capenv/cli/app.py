@@ -27,7 +27,8 @@ app = typer.Typer(
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The whole capability URL.")]
 Id = Annotated[
-    str | None, typer.Option("--id", help="Which environment, where the URL names a host of several.")
+    str | None,
+    typer.Option("--id", help="Which environment, where the URL names a host of several."),
 ]
 
 
@@ -57,7 +58,8 @@ def serve(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where: capnp://insecure@/path, capnp://insecure@127.0.0.1:PORT. Default: a fresh Unix socket.",
+            help="Where: capnp://insecure@/path or capnp://insecure@127.0.0.1:PORT;"
+            " a fresh Unix socket if left out.",
         ),
     ] = None,
     url_file: Annotated[

@@ -43,7 +43,14 @@ def measure(url: str, id: str | None, steps: int, console: Console) -> dict[str,
         request, response = _message_sizes(env)
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            command = [sys.executable, "-c", _ECHO, str(theirs.fileno()), str(request), str(response)]
+            command = [
+                sys.executable,
+                "-c",
+                _ECHO,
+                str(theirs.fileno()),
+                str(request),
+                str(response),
+            ]
             with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as echo:
                 theirs.close()
                 step_times: list[float] = []
@@ -52,11 +59,11 @@ def measure(url: str, id: str | None, steps: int, console: Console) -> dict[str,
                 with progress(console) as bar:
                     task = bar.add_task("rounds", total=_ROUNDS + 1)
                     for round_number in range(_ROUNDS + 1):
-                        raw = _time(lambda: _ping_pong(ours, request, response), each)
-                        step = _time_steps(env, each)
+                        raw_round = _time(lambda: _ping_pong(ours, request, response), each)
+                        step_round = _time_steps(env, each)
                         if round_number:  # the first warms up
-                            raw_times += raw
-                            step_times += step
+                            raw_times += raw_round
+                            step_times += step_round
                         bar.advance(task)
                 ours.close()
                 echo.wait()

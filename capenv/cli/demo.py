@@ -1,5 +1,6 @@
 """`capenv demo`: a host in another process, and two agents that reach it by nothing but a URL."""
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +29,9 @@ def run(console: Console) -> None:
     """Play CartPole in another process, balancing beside random."""
     console.print(f"starting a host of {_ID} in another process …")
     command = [sys.executable, "-m", "capenv", "serve", _ID]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as host:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as host:
         try:
             assert host.stdout is not None
             assert host.stderr is not None
@@ -47,7 +50,7 @@ def run(console: Console) -> None:
         "  capenv serve CartPole-v1 --url-file /tmp/urls    # a host of your own\n"
         '  capenv info "$(cut -f2 /tmp/urls)"                # what it offers\n'
         '  capenv run "$(cut -f2 /tmp/urls)"                 # a random agent\n'
-        '  python -c \'import capenv; env = capenv.make("capnp://...")\'    # and yours',
+        "  python -c 'import capenv; env = capenv.make(\"capnp://...\")'    # and yours",
         highlight=False,
     )
 
@@ -64,7 +67,8 @@ def _play(url: str, console: Console) -> dict[str, Episode]:
         with progress(console) as bar:
             for name, policy in agents.items():
                 task = bar.add_task(f"{name:>9} agent", total=_LIMIT)
-                played[name] = play_episode(env, policy, 1, None, lambda _, t=task: bar.advance(t))
+                advance = functools.partial(bar.advance, task, 1)
+                played[name] = play_episode(env, policy, 1, on_step=advance)
         return played
     finally:
         env.close()

@@ -33,7 +33,9 @@ async def _describe(url: str) -> dict[str, Any]:
         match capability:
             case RemoteHost():
                 host = await capability.describe()
-                environments = [await capability.environment(id).describe() for id in host.environments]
+                environments = [
+                    await capability.environment(name).describe() for name in host.environments
+                ]
                 return {
                     "kind": "host",
                     "url": where,
@@ -42,7 +44,11 @@ async def _describe(url: str) -> dict[str, Any]:
                     "environments": [_environment(environment) for environment in environments],
                 }
             case RemoteEnvironment():
-                return {"kind": "environment", "url": where, **_environment(await capability.describe())}
+                return {
+                    "kind": "environment",
+                    "url": where,
+                    **_environment(await capability.describe()),
+                }
             case RemoteWorld():
                 world = await capability.describe()
                 return {
@@ -67,7 +73,9 @@ async def _describe(url: str) -> dict[str, Any]:
 
 def show(description: Mapping[str, Any], console: Console) -> None:
     """Print the description as tables."""
-    table = Table(show_header=False, title=f"{description['kind']} {description.get('id', '')}".strip())
+    table = Table(
+        show_header=False, title=f"{description['kind']} {description.get('id', '')}".strip()
+    )
     table.add_column(style="bold")
     table.add_column()
     settings: list[Mapping[str, Any]] = []
@@ -144,7 +152,10 @@ def _space(space: gymnasium.Space[Any] | None) -> dict[str, Any] | None:
         case spaces.Sequence():
             described |= {"feature_space": _space(space.feature_space), "stack": space.stack}
         case spaces.Graph():
-            described |= {"node_space": _space(space.node_space), "edge_space": _space(space.edge_space)}
+            described |= {
+                "node_space": _space(space.node_space),
+                "edge_space": _space(space.edge_space),
+            }
     return described
 
 

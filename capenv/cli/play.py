@@ -31,9 +31,9 @@ def play_episode(
     policy: Callable[[Any], Any],
     seed: int | None,
     most_steps: int | None = None,
-    on_step: Callable[[float], None] = lambda reward: None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Episode:
-    """Play an episode to its end, or for `most_steps`; `on_step` is told each reward."""
+    """Play an episode to its end, or for `most_steps`; `on_step` is called after each step."""
     begin = time.perf_counter()
     observation, _ = env.reset(seed=seed)
     returns, length, done = 0.0, 0, False
@@ -42,7 +42,7 @@ def play_episode(
         returns += float(reward)
         length += 1
         done = terminated or truncated
-        on_step(float(reward))
+        on_step()
     return Episode(returns, length, time.perf_counter() - begin, done)
 
 
@@ -63,15 +63,19 @@ def run(
     try:
         with progress(console) as bar:
             by_steps = episodes is None
-            task = bar.add_task("steps" if by_steps else "episodes", total=steps if by_steps else episodes)
-            while (episodes is None or len(played) < episodes) and (left := _left(steps, played)) != 0:
+            task = bar.add_task(
+                "steps" if by_steps else "episodes", total=steps if by_steps else episodes
+            )
+            while (episodes is None or len(played) < episodes) and (
+                left := _left(steps, played)
+            ) != 0:
                 played.append(
                     play_episode(
                         env,
                         lambda observation: env.action_space.sample(),
                         seed if not played else None,
                         left,
-                        lambda reward: bar.advance(task, 1 if by_steps else 0),
+                        lambda: bar.advance(task, 1 if by_steps else 0),
                     )
                 )
                 if not by_steps:

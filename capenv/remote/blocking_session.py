@@ -22,7 +22,10 @@ class BlockingSession:
     """A session and the connection it rides on."""
 
     def __init__(
-        self, connection: BlockingConnection, capability: Capability, description: SessionDescription
+        self,
+        connection: BlockingConnection,
+        capability: Capability,
+        description: SessionDescription,
     ) -> None:
         self.description = description
         self._connection = connection

@@ -75,7 +75,9 @@ class Proxy:
         return self._interface[name].params.new()
 
     def _describe(self, read: Callable[[Any], Result]) -> Pending[Result]:
-        return _pending(self._call("describe"), self._interface["describe"], lambda r: read(r.description))
+        return _pending(
+            self._call("describe"), self._interface["describe"], lambda r: read(r.description)
+        )
 
 
 class RemoteHost(Proxy):
@@ -307,7 +309,9 @@ def _proxy(connection: VatConnection, content: Content) -> Remote:
     proxy = _PROXIES.get(str(results.read(content.segments).kind))
     capability = results.capability(content, "capability")
     if proxy is None or capability is None:
-        raise NotCapenv("the host restored something that this version does not know; upgrade capenv")
+        raise NotCapenv(
+            "the host restored something that this version does not know; upgrade capenv"
+        )
     return proxy(connection, capability)
 
 

@@ -49,17 +49,7 @@ class GateServant(Servant):
             raise ProtocolError("the first call on a gate must be a hello that succeeds")
         target = self._restore(bytes(request.params.token))
         results = request.results()
-        match target:
-            case Host():
-                results.kind, servant = "host", HostServant(target)
-            case Environment():
-                results.kind, servant = "environment", EnvironmentServant(target)
-            case World():
-                results.kind, servant = "world", WorldServant(target)
-            case Session():
-                results.kind, servant = "session", SessionServant(target)
-            case _:
-                assert_never(target)
+        results.kind, servant = _offer(target)
         return request.reply(results, capability=Hosted(servant))
 
 
@@ -215,6 +205,21 @@ class SessionServant(Servant):
         """Give the seat up, if nobody can come back to it."""
         if not self._session.restored:
             self._session.leave()
+
+
+def _offer(target: Target) -> tuple[str, Servant]:
+    """Return the kind of a target, and what a peer calls it by."""
+    match target:
+        case Host():
+            return "host", HostServant(target)
+        case Environment():
+            return "environment", EnvironmentServant(target)
+        case World():
+            return "world", WorldServant(target)
+        case Session():
+            return "session", SessionServant(target)
+        case _:
+            assert_never(target)
 
 
 def _play(request: Request, world: World) -> Content:

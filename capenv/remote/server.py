@@ -1,11 +1,12 @@
 """Serving a host: the capability table, the URLs, and the life of the listener."""
 
+import functools
 import logging
 import os
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import assert_never
 
@@ -103,7 +104,7 @@ class Serving:
     """A server to be: ``async with`` it under Trio, or ``with`` it in a script or a notebook."""
 
     def __init__(self, host: Host, listen: str | None, limits: Limits) -> None:
-        self._open = lambda: _serving(host, listen, limits)
+        self._open = functools.partial(_serving, host, listen, limits)
         self._stack = AsyncExitStack()
         self._thread: _ServerThread | None = None
 
@@ -150,10 +151,8 @@ class _ServerThread:
 
     def stop(self) -> None:
         assert self._token is not None
-        try:
+        with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._stop)
-        except trio.RunFinishedError:
-            pass
         self._thread.join()
         if self._error is not None:
             raise self._error

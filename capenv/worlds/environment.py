@@ -104,7 +104,9 @@ class Environment:
         for name in settings:
             if name not in known and not self._open:
                 near = difflib.get_close_matches(name, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
+                hint = (
+                    f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
+                )
                 raise BadSettings(f"{self.id} has no setting {name!r}; {hint}")
         for setting in self.settings:
             if setting.required and setting.name not in settings:
@@ -127,7 +129,9 @@ def _registered(id: str) -> tuple[Callable[..., Any], tuple[tuple[Setting, ...],
     settings, takes_others = _settings_of(creator) if creator else ((), True)
     defaults = dict(spec.kwargs)
     described = [
-        Setting(s.name, s.type, s.required and s.name not in defaults, defaults.pop(s.name, s.default))
+        Setting(
+            s.name, s.type, s.required and s.name not in defaults, defaults.pop(s.name, s.default)
+        )
         for s in settings
     ]
     described += [Setting(name, "", False, default) for name, default in defaults.items()]

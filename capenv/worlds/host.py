@@ -62,7 +62,11 @@ class Host:
         if not id:
             hint = f"name one of: {', '.join(ids)}" if ids else "it offers none"
             raise UnknownEnvironment(f"this host offers several environments; {hint}")
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it offers {', '.join(ids) or 'none'}"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"it offers {', '.join(ids) or 'none'}"
+        )
         raise UnknownEnvironment(f"this host has no environment {id!r}; {hint}")
 
     def create_world(self, id: str, settings: Mapping[str, Any] | None = None) -> World:  # noqa: A002

@@ -56,7 +56,9 @@ class World:
         if seat not in ("", only):
             raise UnknownSeat(f"there is no seat {seat!r}; this world has {only!r}")
         if settings:
-            raise UnknownSeat(f"the seat {only!r} has no settings, but {', '.join(settings)} was given")
+            raise UnknownSeat(
+                f"the seat {only!r} has no settings, but {', '.join(settings)} was given"
+            )
         if self._session is not None:
             raise SeatTaken(f"the seat {only!r} is taken; create a world of your own, or wait")
         self._session = Session(
