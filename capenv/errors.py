@@ -192,6 +192,7 @@ _KINDS: dict[int, type[CapenvError]] = {
     Kind.DISCONNECTED: Disconnected,
     Kind.UNIMPLEMENTED: Unimplemented,
 }
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MAX_REASON = 4096
 """Characters of a reason that are sent or shown; the rest is cut."""
 
@@ -210,8 +211,11 @@ def to_wire(error: BaseException) -> tuple[Kind, str]:
 
 
 def from_wire(kind: int, reason: str) -> CapenvError:
-    """Return the exception that a peer's kind and reason stand for."""
-    reason = reason[:MAX_REASON]
+    """Return the exception that a peer's kind and reason stand for.
+
+    What would move the cursor or colour the text of whoever prints the reason is left out.
+    """
+    reason = _CONTROL.sub("", reason[:MAX_REASON])
     if (category := _CATEGORY.fullmatch(reason)) and category[1] in _CROSSING:
         return _CROSSING[category[1]](category[2])
     return _KINDS.get(kind, RemoteError)(reason)
