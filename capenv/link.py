@@ -76,7 +76,9 @@ class BlockingLink(Protocol):
     handler's exception (KeyboardInterrupt) either comes before the call or finds its count in `counts`.
     """
 
-    def send_some(self, buffers: Sequence[Buffer], counts: list[int], timeout: float | None) -> None:
+    def send_some(
+        self, buffers: Sequence[Buffer], counts: list[int], timeout: float | None
+    ) -> None:
         """Send some of the bytes and append how many to `counts`.
 
         Raises:

@@ -59,11 +59,18 @@ class SocketLink:
         Raises:
             Disconnected: the link broke.
         """
-        descriptor = descriptor_of(self._socket)
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
+            # Bytes are often there already; then going through the poller would double the cost.
+            try:
+                count = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                pass
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()  # let others run in a flood
+                return count
             while True:
-                # Waiting first is cheaper than a failed recv, and lets other tasks run in a flood.
-                await trio.lowlevel.wait_readable(descriptor)
+                await trio.lowlevel.wait_readable(self._socket)
                 try:
                     return self._socket.recv_into(buffer)
                 except BlockingIOError:
@@ -124,8 +131,8 @@ class BlockingSocketLink:
             DeadlineExceeded: nothing came within `timeout` seconds.
         """
         deadline = deadline_of(timeout)
-        # A closed socket's number may by now be another's, for which poll would wait.
-        descriptor_of(self._socket)
+        if self._socket.fileno() < 0:  # its old number may be another's, for which poll would wait
+            raise Disconnected(CLOSED_HERE)
         # Waiting first is cheaper than a failed recv: an answer is seldom there already. It stands
         # outside the try, for a signal handler may raise an OSError of its own: a TimeoutError.
         while wait(self._readable, deadline):
@@ -157,18 +164,6 @@ def disconnected(error: OSError | trio.ClosedResourceError) -> Disconnected:
     if isinstance(error, trio.ClosedResourceError) or error.errno == errno.EBADF:
         return Disconnected(CLOSED_HERE)
     return Disconnected(f"the connection broke ({error.strerror}); connect again")
-
-
-def descriptor_of(stream: socket.socket) -> int:
-    """Return the number of an open socket.
-
-    Raises:
-        Disconnected: it is closed.
-    """
-    descriptor = stream.fileno()
-    if descriptor < 0:
-        raise Disconnected(CLOSED_HERE)
-    return descriptor
 
 
 def shut(stream: socket.socket) -> None:

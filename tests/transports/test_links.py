@@ -338,14 +338,15 @@ def test_an_interrupt_loses_no_bytes(
         interrupted.wait()  # the first comes while there is nothing to receive
         for start in range(0, len(whole), 250):
             far.sendall(whole[start : start + 250])
+        far.shutdown(socket.SHUT_WR)
 
-    data, buffer, interrupts = bytearray(), memoryview(bytearray(400)), 0
+    data, buffer, interrupts, ended = bytearray(), memoryview(bytearray(400)), 0, False
     feeder = threading.Thread(target=feed)
     feeder.start()
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
     try:
-        while len(data) < len(whole):
+        while not ended:
             counts: list[int] = []
             try:
                 armed = True
@@ -355,6 +356,7 @@ def test_an_interrupt_loses_no_bytes(
                 interrupts += 1
             for count in counts:
                 data += buffer[:count]
+                ended = count == 0
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

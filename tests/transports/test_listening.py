@@ -272,7 +272,7 @@ def test_a_killed_server_is_taken_over_by_exactly_one(here: UnixAddress) -> None
 
 def test_of_threads_that_take_over_exactly_one_wins(here: UnixAddress) -> None:
     racers = 4
-    start, told = threading.Barrier(racers), threading.Barrier(racers)
+    start, told = threading.Barrier(racers, timeout=30), threading.Barrier(racers, timeout=30)
     outcomes: list[bool] = []
 
     async def race() -> None:
