@@ -18,10 +18,11 @@ schema errors
 link
 url
 transports
-values.reading
+values.naming values.reading values.bounds
 values.tensors
 values.pruning
-values.trees values.spaces values.layouts
+values.trees values.spaces values.layouts values.leaves
+values.members
 values.elements
 values
 rpc.limits rpc.pointers rpc.builder

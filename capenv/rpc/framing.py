@@ -24,7 +24,8 @@ def frame(segments: Sequence[Buffer]) -> list[Buffer]:
         return [_ONE_SEGMENT.pack(0, len(segments[0]) >> 3), segments[0]]
     sizes = [len(segment) >> 3 for segment in segments]
     header = struct.pack(f"<{len(sizes) + 1}I", len(sizes) - 1, *sizes)
-    return [header + bytes(len(header) & 4), *segments]
+    # An empty segment is in the header alone: a driver need not know buffers that never get sent.
+    return [header + bytes(len(header) & 4), *filter(len, segments)]
 
 
 class MessageReader:
@@ -73,7 +74,10 @@ class MessageReader:
     def _cut(self) -> list[Segments]:
         messages: list[Segments] = []
         start, chunk = 0, self._chunk
-        while (size := self._size(chunk[start:], self._filled - start)) is not None:
+        while start < self._filled:
+            size = self._size(chunk[start:], self._filled - start)
+            if size is None:
+                break
             header, total = size
             if total > self._filled - start:
                 if total > _CHUNK:
@@ -85,9 +89,10 @@ class MessageReader:
             messages.append(_segments(bytearray(chunk[start : start + total]), header))
             start += total
         if start:
-            rest = bytes(chunk[start : self._filled])
-            chunk[: len(rest)] = rest
-            self._filled = len(rest)
+            rest = self._filled - start
+            if rest:
+                chunk[:rest] = bytes(chunk[start : self._filled])
+            self._filled = rest
         return messages
 
     def _size(self, data: memoryview | bytearray, available: int) -> tuple[int, int] | None:

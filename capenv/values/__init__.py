@@ -1,4 +1,4 @@
-"""Numpy arrays, Gymnasium spaces and their elements, and info trees, to and from Cap'n Proto structs."""
+"""Numpy arrays, Gymnasium spaces and elements, and info trees, as Cap'n Proto structs."""
 
 from capenv.values.elements import ElementCodec
 from capenv.values.layouts import Layout, Leaf, check_layout, layout_of, write_layout

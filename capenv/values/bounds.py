@@ -24,8 +24,8 @@ def bounds_of(space: spaces.Space[Any]) -> tuple[Array, Array]:
 def bounds_check(low: Array, high: Array) -> Callable[[Array], bool] | None:
     """Return a function that tells whether an array of the bounds' shape is within them.
 
-    Bounds that no value of the dtype can break are not looked at, so NaN passes where there are no others;
-    None stands for a function that would always return True.
+    Bounds that no value of the dtype can break are not looked at, so NaN passes where there are no
+    others; None stands for a function that would always return True.
     """
     if low.size == 0:
         return None

@@ -6,22 +6,15 @@ from typing import Any
 from gymnasium import spaces
 
 from capenv.errors import OutsideSpace, ProtocolError
+from capenv.schema import values as schema_values
 from capenv.values import trees
 from capenv.values.layouts import Layout, layout_of
-from capenv.values.members import (
-    ArrayMember,
-    Branch,
-    DictMember,
-    DiscreteMember,
-    Fixed,
-    Member,
-    NotMemberError,
-    TupleMember,
-    member_of,
-)
+from capenv.values.leaves import ArrayMember, DiscreteMember, Fixed, Member, NotMemberError
+from capenv.values.members import Branch, DictMember, TupleMember, member_of
 from capenv.values.naming import pointer
 from capenv.values.pruning import UnrepresentableError
 from capenv.values.reading import Budget, Reading
+from capenv.values.spaces import write_space
 
 Space = spaces.Space[Any]
 _Slot = tuple[Fixed | None, int]
@@ -35,27 +28,29 @@ class ElementCodec:
         """Prepare for a space. `what` is the word for its elements in errors, such as "action".
 
         Raises:
-            TypeError: The space is not one that `write_space` can describe.
+            UnsupportedSpace: The space has no description on the wire: see `write_space`.
         """
+        write_space(schema_values.Space.new_message(), space)
         self.space = space
         self.layout: Layout = layout_of(space)
         self._what = what
         self._root = member_of(space)
         self._slots: list[_Slot] = [
-            (member if isinstance(member, ArrayMember | DiscreteMember) else None, leaf.offset)
+            (_fixed(member), leaf.offset)
             for member, leaf in zip(_leaf_members(self._root), self.layout.leaves, strict=True)
         ]
         # The commonest spaces are one leaf that fills the frame: it needs no buffer of its own.
-        sole = self._slots[0][0] if len(self._slots) == 1 else None
+        sole = _fixed(self._root)
         self._sole = sole if sole is not None and sole.size == self.layout.frame_size else None
 
     def write(self, builder: Any, element: Any, *, check: bool = True) -> None:
         """Fill an `Element` builder with the packed form of an element.
 
-        The receiver gets the very same types, but that lists and tuples of numbers, and Python numbers, become
-        arrays where the space has arrays, and a list in the place of a Tuple becomes a tuple.
+        The receiver gets the very same types, with these exceptions: where the space has arrays,
+        lists and tuples of numbers and Python numbers become arrays; where it has a Tuple, a list
+        or array becomes a tuple.
 
-        Unless `check`, leaves may be anything: for what has been checked already, or is to arrive as it is.
+        Unless `check`, leaves may be anything that can be sent, and arrive as they are.
 
         Raises:
             OutsideSpace: It is not an element of the space, or holds what has no representation.
@@ -73,9 +68,10 @@ class ElementCodec:
     def pack(
         self, element: Any, *, check: bool = True
     ) -> tuple[bytes | bytearray | memoryview, list[tuple[int, Any]]]:
-        """Return the frame of an element and the indices and values of the leaves that ride beside it.
+        """Return the frame of an element, and index and value of each leaf that rides beside it.
 
-        The frame may be a view of the element's own memory. It is empty where every leaf rides beside.
+        The frame may be a view of the element's own memory. It is empty where every leaf rides
+        beside.
 
         Raises:
             OutsideSpace: It is not an element of the space.
@@ -130,17 +126,18 @@ class ElementCodec:
     def unpack(
         self, frame: bytearray | memoryview, beside: Mapping[int, Any], *, check: bool = True
     ) -> Any:
-        """Return the element of a frame and the leaves beside it. Its arrays are views of the frame.
+        """Return the element of a frame and the leaves beside it. Its arrays view the frame.
 
         Raises:
             OutsideSpace: It is not an element of the space.
-            ProtocolError: The frame is not as long as the layout says, or holds a bool neither 0 nor 1.
+            ProtocolError: The frame is not as long as the layout says, or holds a bool that is
+                neither 0 nor 1.
         """
         is_whole = len(frame) == self.layout.frame_size
         if not is_whole and (len(frame) or len(beside) != len(self._slots)):
             raise ProtocolError(
-                f"the {self._what} has a frame of {len(frame)} bytes and {len(beside)} leaves beside, where"
-                f" the layout has {self.layout.frame_size} bytes and {len(self._slots)} leaves"
+                f"the {self._what} has a frame of {len(frame)} bytes and {len(beside)} leaves beside"
+                f" it, where the layout has {self.layout.frame_size} bytes, {len(self._slots)} leaves"
             )
         if self._sole is not None and not beside:
             return self._admit(self._sole, self._sole.unpack(frame, 0), check)
@@ -195,6 +192,10 @@ class ElementCodec:
     def _outside(self, error: NotMemberError) -> OutsideSpace:
         where = f" at {pointer(*error.path)}" if error.path else ""
         return OutsideSpace(f"the {self._what}{where} {error.reason}")
+
+
+def _fixed(member: Member) -> Fixed | None:
+    return member if isinstance(member, ArrayMember | DiscreteMember) else None
 
 
 def _leaf_members(member: Member) -> Iterator[Member]:

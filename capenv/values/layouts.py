@@ -1,4 +1,4 @@
-"""How elements of a space are packed into a frame: derived from the space, the same by both peers."""
+"""How elements of a space are packed into a frame; both peers derive the same from the space."""
 
 import math
 from collections.abc import Iterator
@@ -45,9 +45,9 @@ class Layout:
 def layout_of(space: Space) -> Layout:
     """Return the layout of a space.
 
-    Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or under Tuples and Dicts, are fixed leaves,
-    one after another in the space's order, each aligned to the size of its dtype. Any other space that is
-    not inside one is a leaf that rides beside.
+    Box, Discrete, MultiDiscrete and MultiBinary spaces, alone or under Tuples and Dicts, are fixed
+    leaves, one after another in the space's order, each aligned to the size of its dtype. Any other
+    space that is not inside one is a leaf that rides beside.
 
     Raises:
         TypeError: A fixed leaf has a dtype that the schema does not know.
@@ -90,8 +90,8 @@ def check_layout(reader: Any, layout: Layout) -> None:
     with Reading("a layout"):
         if reader.frameSize != layout.frame_size or len(reader.leaves) != len(layout.leaves):
             raise ProtocolError(
-                f"a layout has {len(reader.leaves)} leaves in {reader.frameSize} bytes where the space has"
-                f" {len(layout.leaves)} in {layout.frame_size}"
+                f"a layout has {len(reader.leaves)} leaves in {reader.frameSize} bytes,"
+                f" the space has {len(layout.leaves)} in {layout.frame_size}"
             )
         for entry, leaf in zip(reader.leaves, layout.leaves, strict=True):
             told = (entry.path, entry.fixed, entry.offset, read_shape(entry.shape))

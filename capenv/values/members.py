@@ -1,202 +1,28 @@
-"""What is an element of each kind of space, and how its fixed leaves are put in a frame."""
+"""What is an element of each kind of space."""
 
-import math
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium.vector.utils as batching
 import numpy as np
 from gymnasium import spaces
 from gymnasium.spaces import GraphInstance
 
-from capenv.values.bounds import bounds_check, bounds_of, first_outside
+from capenv.values.leaves import ArrayMember, DiscreteMember, Member, NotMemberError, TextMember
 from capenv.values.naming import brief
-from capenv.values.tensors import array_bytes, check_bools, has_dtype
 
 Space = spaces.Space[Any]
-_BREADTH = "biuf"
-"""Kinds of dtypes; a Python number of one may be converted to its own kind or one further on."""
-
-
-class NotMemberError(Exception):
-    """A value is not an element of a space: where in it, from the outermost key on, and why."""
-
-    def __init__(self, reason: str, *path: object) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.path = list(path)
-
-
-class Member(Protocol):
-    """The elements of one space."""
-
-    def admit(self, value: Any, check: bool) -> Any:
-        """Return a value as an element of the space; Python sequences and numbers become arrays.
-
-        Unless `check`, what a leaf does not contain is returned as it is.
-
-        Raises:
-            NotMemberError: It is none.
-        """
-
-
-class Fixed(Member, Protocol):
-    """The elements of a space that has a place in the frame."""
-
-    size: int
-    """Bytes."""
-
-    def fits(self, value: Any) -> bool:
-        """Return whether a value is exactly of the type that the frame holds."""
-
-    def dump(self, value: Any) -> bytes | memoryview:
-        """Return the bytes of a value that fits."""
-
-    def pack(self, frame: bytearray, offset: int, value: Any) -> None:
-        """Put a value that fits into the frame."""
-
-    def unpack(self, frame: bytearray | memoryview, offset: int) -> Any:
-        """Return the value in the frame; an array is a view of it. A bool neither 0 nor 1: ProtocolError."""
-
-
-class ArrayMember:
-    """Elements of a Box, MultiDiscrete or MultiBinary."""
-
-    def __init__(self, space: spaces.Box | spaces.MultiDiscrete[Any] | spaces.MultiBinary) -> None:
-        self._space = space
-        self._dtype: np.dtype[Any] = space.dtype
-        self._shape = space.shape
-        self._is_bool = space.dtype == np.bool_
-        self._low, self._high = bounds_of(space)
-        self._is_inside = bounds_check(self._low, self._high)
-        self.size = math.prod(space.shape) * space.dtype.itemsize
-
-    def fits(self, value: Any) -> bool:
-        return (
-            type(value) is np.ndarray and value.dtype == self._dtype and value.shape == self._shape
-        )
-
-    def dump(self, value: Any) -> bytes | memoryview:
-        return array_bytes(value)
-
-    def pack(self, frame: bytearray, offset: int, value: Any) -> None:
-        np.ndarray(self._shape, self._dtype, frame, offset)[...] = value
-
-    def unpack(self, frame: bytearray | memoryview, offset: int) -> Any:
-        if self._is_bool:
-            check_bools(frame[offset : offset + self.size])
-        return np.ndarray(self._shape, self._dtype, frame, offset)
-
-    def admit(self, value: Any, check: bool) -> Any:
-        if not self.fits(value):
-            value = self._converted(value, check)
-        if check and self._is_inside is not None and not self._is_inside(value):
-            index = first_outside(np.asarray(value), self._low, self._high)
-            worst = np.asarray(value)[index]
-            raise NotMemberError(f"is {worst}, outside {brief(self._space)}", *index)
-        return value
-
-    def _converted(self, value: Any, check: bool) -> Any:
-        try:
-            if not isinstance(value, np.ndarray | np.generic):
-                value = self._array(value)
-            self._check_type(value)
-        except NotMemberError:
-            if check:
-                raise
-        return value
-
-    def _array(self, value: Any) -> Any:
-        """Return what Gymnasium takes a Python sequence or number for, if nothing is lost by it."""
-        try:
-            array = np.asarray(value)
-            kind, own = array.dtype.kind, self._dtype.kind
-            if array.size and _BREADTH.index(kind) // 2 > _BREADTH.index(own) // 2:
-                raise ValueError
-            with np.errstate(all="ignore"):
-                return np.asarray(value, self._dtype)
-        except Exception:
-            raise NotMemberError(
-                f"is {brief(value)}, a {type(value).__name__}, not an element of {brief(self._space)}"
-            ) from None
-
-    def _check_type(self, value: Any) -> None:
-        if value.shape != self._shape:
-            raise NotMemberError(
-                f"has the shape {value.shape}, not {self._shape} as {brief(self._space)}"
-            )
-        # A MultiBinary contains zeros and ones of any dtype.
-        is_binary = isinstance(self._space, spaces.MultiBinary)
-        if not has_dtype(value.dtype) or not (is_binary or np.can_cast(value.dtype, self._dtype)):
-            raise NotMemberError(
-                f"has the dtype {value.dtype}, which is not in {brief(self._space)}"
-            )
-
-
-class DiscreteMember:
-    """Elements of a Discrete."""
-
-    def __init__(self, space: spaces.Discrete[Any]) -> None:
-        self._space = space
-        self._dtype: np.dtype[Any] = space.dtype
-        self._type = space.dtype.type
-        self._range = range(int(space.start), int(space.start) + int(space.n))
-        self.size = space.dtype.itemsize
-
-    def fits(self, value: Any) -> bool:
-        return type(value) is self._type
-
-    def dump(self, value: Any) -> bytes | memoryview:
-        data: bytes = value.tobytes()
-        return data
-
-    def pack(self, frame: bytearray, offset: int, value: Any) -> None:
-        frame[offset : offset + self.size] = value.tobytes()
-
-    def unpack(self, frame: bytearray | memoryview, offset: int) -> Any:
-        return np.ndarray((), self._dtype, frame, offset)[()]
-
-    def admit(self, value: Any, check: bool) -> Any:
-        if not check:
-            return value
-        if type(value) is not self._type and not isinstance(value, int):
-            self._check_type(value)
-        if int(value) not in self._range:
-            raise NotMemberError(f"is {brief(value)}, outside {brief(self._space)}")
-        return value
-
-    def _check_type(self, value: Any) -> None:
-        is_integer = (
-            isinstance(value, np.ndarray | np.generic)
-            and value.shape == ()
-            and value.dtype.kind in "iu"
-        )
-        if not (is_integer and np.can_cast(value.dtype, self._dtype)):
-            raise NotMemberError(
-                f"is {brief(value)}, a {type(value).__name__}, not an element of {brief(self._space)}"
-            )
-
-
-class TextMember:
-    """Elements of a Text."""
-
-    def __init__(self, space: spaces.Text) -> None:
-        self._space = space
-
-    def admit(self, value: Any, check: bool) -> Any:
-        if check and not self._space.contains(value):
-            raise NotMemberError(f"is {brief(value)}, outside {brief(self._space)}")
-        return value
 
 
 class TupleMember:
     """Elements of a Tuple: the parts of a tuple, list or array."""
 
-    def __init__(self, space: spaces.Tuple) -> None:
+    def __init__(self, space: spaces.Tuple[Any]) -> None:
         self.keys: tuple[Any, ...] = tuple(range(len(space.spaces)))
         self.children = tuple(member_of(subspace) for subspace in space.spaces)
 
     def split(self, value: Any) -> Iterable[Any]:
+        """Return the parts. Raises NotMemberError."""
         is_array = isinstance(value, np.ndarray) and value.ndim > 0
         if not (is_array or isinstance(value, tuple | list)):
             raise NotMemberError(f"is {brief(value)}, not a tuple")
@@ -206,9 +32,11 @@ class TupleMember:
         return parts
 
     def join(self, parts: list[Any]) -> Any:
+        """Return the tuple of parts."""
         return tuple(parts)
 
     def admit(self, value: Any, check: bool) -> Any:
+        """Return a tuple of the subspaces' elements."""
         return admit_parts(self, value, check)
 
 
@@ -220,6 +48,7 @@ class DictMember:
         self.children = tuple(member_of(subspace) for subspace in space.spaces.values())
 
     def split(self, value: Any) -> Iterable[Any]:
+        """Return the parts in the space's order. Raises NotMemberError."""
         if not isinstance(value, dict):
             raise NotMemberError(f"is {brief(value)}, not a dict")
         if missing := [key for key in self.keys if key not in value]:
@@ -230,9 +59,11 @@ class DictMember:
         return [value[key] for key in self.keys]
 
     def join(self, parts: list[Any]) -> Any:
+        """Return the dict of parts, in the space's order."""
         return dict(zip(self.keys, parts, strict=True))
 
     def admit(self, value: Any, check: bool) -> Any:
+        """Return a dict of the subspaces' elements."""
         return admit_parts(self, value, check)
 
 
@@ -256,13 +87,14 @@ def _admit_at(key: object, member: Member, value: Any, check: bool) -> Any:
 
 
 class SequenceMember:
-    """Elements of a Sequence: tuples, or stacked batches whose rows are looked at and left as they are."""
+    """Elements of a Sequence: tuples, or stacked batches, which are left as they are."""
 
     def __init__(self, space: spaces.Sequence) -> None:
         self._space = space
         self._feature = member_of(space.feature_space)
 
     def admit(self, value: Any, check: bool) -> Any:
+        """Return a tuple of the subspace's elements, or a batch of them."""
         if self._space.stack:
             if check:
                 for index, row in enumerate(_rows(self._space.stacked_feature_space, value)):
@@ -286,6 +118,7 @@ class GraphMember:
         self._edge = None if space.edge_space is None else member_of(space.edge_space)
 
     def admit(self, value: Any, check: bool) -> Any:
+        """Return a GraphInstance of the subspaces' elements."""
         if not check:
             return value
         if not isinstance(value, GraphInstance):
@@ -322,16 +155,18 @@ class _Indexed:
         self._index = index
 
     def admit(self, value: Any, check: bool) -> Any:
+        """Return an element."""
         return _admit_at(self._index, self._member, value, check)
 
 
 class OneOfMember:
     """Elements of a OneOf: which space, and an element of that."""
 
-    def __init__(self, space: spaces.OneOf) -> None:
+    def __init__(self, space: spaces.OneOf[Any]) -> None:
         self._members = tuple(member_of(subspace) for subspace in space.spaces)
 
     def admit(self, value: Any, check: bool) -> Any:
+        """Return a pair of a number and an element of that subspace."""
         is_pair = (
             isinstance(value, tuple)
             and len(value) == 2

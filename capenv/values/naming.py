@@ -7,7 +7,7 @@ def pointer(*keys: object) -> str:
 
 
 def brief(value: object, length: int = 100) -> str:
-    """Return a value's `repr` in one line of at most `length` characters, or its type if it has none."""
+    """Return a value's `repr` in one line of at most `length` characters, or else its type."""
     try:
         text = " ".join(repr(value).split())
     except Exception:

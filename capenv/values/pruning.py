@@ -18,8 +18,9 @@ class UnrepresentableError(TypeError):
 def plain(value: Any) -> Any:
     """Return a value as the plain types that the wire knows.
 
-    These are None, bool, int, float, str, bytes, numpy arrays and scalars, list, tuple, dict with str keys,
-    and GraphInstance. Their subclasses become them: an IntEnum an int, a namedtuple a tuple, any Mapping a dict.
+    These are None, bool, int, float, str, bytes, numpy arrays and scalars, list, tuple, dict with
+    str keys, and GraphInstance. Their subclasses become them: an IntEnum an int, a namedtuple a
+    tuple, any Mapping a dict.
 
     Raises:
         UnrepresentableError: The value, or one inside it, is none of them.
@@ -28,10 +29,10 @@ def plain(value: Any) -> Any:
 
 
 def prune(mapping: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return what `plain` makes of a mapping without what has no representation, and the paths of that.
+    """Return what `plain` makes of a mapping but for what has no representation, and where it was.
 
-    An unrepresentable entry of a mapping, on any level, is dropped alone; one in a list, tuple or graph
-    takes the list, tuple or graph with it.
+    An unrepresentable entry of a mapping, on any level, is dropped alone; one in a list, tuple or
+    graph takes that with it.
     """
     pruner = _Pruner(dropped=[])
     kept = pruner.entries(mapping, "", 0)
@@ -50,7 +51,7 @@ class _Pruner:
             raise UnrepresentableError(f"the value at {path or '/'} is {error}") from None
 
     def entries(self, mapping: Mapping[str, Any], path: str, depth: int) -> dict[str, Any]:
-        self._budget.nodes(len(mapping), depth)
+        self._budget.nodes(len(mapping), depth + 1)
         kept: dict[str, Any] = {}
         for key, value in mapping.items():
             where = path + pointer(key)
@@ -113,7 +114,7 @@ class _Pruner:
         return np.asarray(value) if isinstance(value, np.ndarray) else value
 
     def _items(self, items: list[Any] | tuple[Any, ...], path: str, depth: int) -> list[Any]:
-        self._budget.nodes(len(items), depth)
+        self._budget.nodes(len(items), depth + 1)
         return [self.plain(item, f"{path}/{index}", depth + 1) for index, item in enumerate(items)]
 
 

@@ -11,11 +11,11 @@ MAX_DEPTH = 16
 """Levels of nesting of a space or value. Each takes up to three of the 64 pointers that Cap'n Proto
 follows by default, and the message around it takes some too."""
 
-MAX_BYTES = 2**30
+MAX_BYTES = 2**28
 """Bytes of memory that one space, or one self-described value, may come to."""
 
 NODE_BYTES = 1024
-"""Bytes that every space and value counts for, however small: so there are at most 2**20 of them."""
+"""Bytes that every space and value counts for, however small: there are at most 2**18."""
 
 
 class OverBudgetError(ValueError):
@@ -59,7 +59,8 @@ class Reading(ContextDecorator):
     """A context, or a decorator, in which whatever fails is the peer's fault: a ProtocolError.
 
     pycapnp checks a message only as its fields are read, and reports faults as `KjException`,
-    `UnicodeDecodeError` and `RuntimeError`; numpy and Gymnasium add theirs. capenv's own errors pass.
+    `UnicodeDecodeError` and `RuntimeError`; numpy and Gymnasium add theirs. capenv's own errors
+    pass.
     """
 
     def __init__(self, what: str) -> None:

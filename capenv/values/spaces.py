@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from capenv.errors import ProtocolError, UnsupportedSpace
 from capenv.values.naming import brief, pointer
-from capenv.values.reading import Budget, OverBudgetError, Reading
+from capenv.values.reading import Budget, Reading
 from capenv.values.tensors import (
     dtype_ordinal,
     has_dtype,
@@ -29,8 +29,8 @@ def write_space(builder: Any, space: Space) -> None:
     """Fill a `Space` builder.
 
     Raises:
-        UnsupportedSpace: The space, or one inside it, is not of Gymnasium's own ten kinds, has a dtype or
-            bounds that the schema has no place for, or is too large or nested too deeply.
+        UnsupportedSpace: The space, or one inside it, is not of Gymnasium's own ten kinds, has a
+            dtype or bounds that the schema has no place for, or is too large or nested too deeply.
     """
     _write(builder, space, "", 0, Budget())
 
@@ -39,7 +39,7 @@ def read_space(reader: Any) -> Space:
     """Return the space of a `Space` reader.
 
     Raises:
-        ProtocolError: It is malformed, Gymnasium refuses it, or it is too large or nested too deeply.
+        ProtocolError: It is malformed, too large, nested too deeply, or refused by Gymnasium.
     """
     with Reading("a space"):
         return _read(reader, 0, Budget())
@@ -64,7 +64,7 @@ def _unsupported(space: Space, path: str, reason: str) -> UnsupportedSpace:
     kind = f"{type(space).__module__}.{type(space).__qualname__}"
     text = brief(space)
     return UnsupportedSpace(
-        f"the space at {path or '/'} is a {kind}, {text}, that has no description on the wire: {reason}"
+        f"the space at {path or '/'}, {text} (a {kind}), has no description on the wire: {reason}"
     )
 
 
@@ -135,7 +135,7 @@ def _read_multi_discrete(reader: Any, depth: int, budget: Budget) -> spaces.Mult
     budget.spend(nvec.nbytes)
     if not dtype == nvec.dtype == start.dtype:
         raise ProtocolError(
-            f"a MultiDiscrete of dtype {dtype} has counts of dtype {nvec.dtype}, starts of {start.dtype}"
+            f"a MultiDiscrete of dtype {dtype} has counts of {nvec.dtype}, starts of {start.dtype}"
         )
     return spaces.MultiDiscrete(nvec, dtype=dtype.type, start=start)
 
@@ -172,7 +172,11 @@ def _read_text(reader: Any, depth: int, budget: Budget) -> spaces.Text:
 
 
 def _write_tuple(
-    builder: Any, space: spaces.Tuple | spaces.OneOf, path: str, depth: int, budget: Budget
+    builder: Any,
+    space: spaces.Tuple[Any] | spaces.OneOf[Any],
+    path: str,
+    depth: int,
+    budget: Budget,
 ) -> None:
     kind = "tuple" if isinstance(space, spaces.Tuple) else "oneOf"
     items = builder.init(kind, len(space.spaces))
@@ -180,11 +184,11 @@ def _write_tuple(
         _write(items[index], subspace, f"{path}/{index}", depth + 1, budget)
 
 
-def _read_tuple(reader: Any, depth: int, budget: Budget) -> spaces.Tuple:
+def _read_tuple(reader: Any, depth: int, budget: Budget) -> spaces.Tuple[Any]:
     return spaces.Tuple(_read_items(reader, depth, budget))
 
 
-def _read_one_of(reader: Any, depth: int, budget: Budget) -> spaces.OneOf:
+def _read_one_of(reader: Any, depth: int, budget: Budget) -> spaces.OneOf[Any]:
     return spaces.OneOf(_read_items(reader, depth, budget))
 
 
@@ -250,7 +254,7 @@ def _read_graph(reader: Any, depth: int, budget: Budget) -> spaces.Graph:
 
 
 def _spend_again(budget: Budget, before: int, copied: bool) -> None:
-    """Take once more what was taken since `before`: Gymnasium keeps a batched copy of the subspaces."""
+    """Take once more what was taken since `before`: Gymnasium keeps a batch of the subspaces."""
     if copied:
         budget.spend(before - budget.left)
 
@@ -264,8 +268,7 @@ def _check_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _read(reader: Any, depth: int, budget: Budget) -> Space:
     budget.nodes(1, depth)
     kind = reader._which_str()
-    space = _READERS[kind](getattr(reader, kind), depth, budget)
-    return space
+    return _READERS[kind](getattr(reader, kind), depth, budget)
 
 
 _WRITERS: dict[type, Callable[[Any, Any, str, int, Budget], None]] = {

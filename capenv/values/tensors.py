@@ -14,7 +14,7 @@ _ORDINALS: dict[str, int] = dict(schema_values.DType.schema.enumerants)
 DTYPES: tuple[np.dtype[Any], ...] = tuple(
     np.dtype(name) for name in sorted(_ORDINALS, key=_ORDINALS.__getitem__)
 )
-"""The dtypes of the wire, each at the place of its ordinal in `DType`: numpy's name is the schema's."""
+"""The dtypes of the wire, in the order of their ordinals: numpy has the same names as `DType`."""
 
 MAX_RANK = 32
 """Dimensions of an array: what every supported numpy can hold."""
@@ -47,7 +47,7 @@ def read_dtype(reader: Any) -> np.dtype[Any]:
     Raises:
         ProtocolError: The peer knows a dtype that this side does not.
     """
-    ordinal = reader.raw
+    ordinal: int = reader.raw
     if ordinal >= len(DTYPES):
         raise ProtocolError(f"a tensor has a dtype of unknown number {ordinal}")
     return DTYPES[ordinal]
@@ -65,7 +65,7 @@ def read_shape(reader: Any) -> tuple[int, ...]:
 
 
 def array_bytes(array: npt.NDArray[Any]) -> bytes | memoryview:
-    """Return the bytes of an array, little-endian and row-major; a view of a large one if possible."""
+    """Return the bytes of an array, little-endian and row-major; of a large one a view."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.nbytes <= _TINY:

@@ -60,8 +60,11 @@ def read_map(reader: Any) -> dict[str, Any]:
 
 
 def _write(builder: Any, value: Any) -> None:
-    write = _WRITERS.get(type(value), _write_scalar)
-    write(builder, value)
+    write = _WRITERS.get(type(value))
+    if write is None:  # a numpy scalar
+        write_tensor(builder.init("scalar"), value)
+    else:
+        write(builder, value)
 
 
 def _write_none(builder: Any, value: None) -> None:
@@ -93,10 +96,6 @@ def _write_bytes(builder: Any, value: bytes) -> None:
 
 def _write_array(builder: Any, value: np.ndarray[Any, Any]) -> None:
     write_tensor(builder.init("tensor"), value)
-
-
-def _write_scalar(builder: Any, value: np.generic) -> None:
-    write_tensor(builder.init("scalar"), value)
 
 
 def _write_list(builder: Any, value: list[Any]) -> None:
@@ -191,20 +190,20 @@ def _read_array(reader: Any, budget: Budget) -> np.ndarray[Any, Any]:
 
 
 def _read_scalar(reader: Any) -> np.generic:
-    array = read_tensor(reader)
+    array: np.ndarray[Any, Any] = read_tensor(reader)
     if array.ndim:
         raise ProtocolError(f"a numpy scalar has the shape {array.shape}")
-    scalar: np.generic = array[()]
+    scalar: np.generic = array.reshape(-1)[0]
     return scalar
 
 
 def _read_items(reader: Any, depth: int, budget: Budget) -> list[Any]:
-    budget.nodes(len(reader), depth)
+    budget.nodes(len(reader), depth + 1)
     return [_read(item, depth + 1, budget) for item in reader]
 
 
 def _read_entries(reader: Any, depth: int, budget: Budget) -> dict[str, Any]:
-    budget.nodes(len(reader), depth)
+    budget.nodes(len(reader), depth + 1)
     entries: dict[str, Any] = {}
     for entry in reader:
         key = _spent(entry.key, budget)
@@ -215,7 +214,7 @@ def _read_entries(reader: Any, depth: int, budget: Budget) -> dict[str, Any]:
 
 
 def _read_graph(reader: Any, depth: int, budget: Budget) -> GraphInstance:
-    budget.nodes(3, depth)
+    budget.nodes(3, depth + 1)
     parts = (reader.nodes, reader.edges, reader.edgeLinks)
     return GraphInstance(*(_read(part, depth + 1, budget) for part in parts))
 
