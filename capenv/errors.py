@@ -22,7 +22,7 @@
     │   ├── UnknownSeat (LookupError)    no seat of that name
     │   └── SeatTaken                    somebody sits there
     ├── SessionError
-    │   ├── ResetNeeded                  step or render before reset, or after the episode's end
+    │   ├── ResetNeeded (Gymnasium's)    step or render before reset, or after the environment failed
     │   ├── SessionClosed                the session was left, closed or destroyed
     │   └── SessionBusy                  two threads or tasks use one environment at once
     ├── EnvironmentFailed                the environment raised
@@ -38,6 +38,8 @@ categories, so a category crosses the wire as the first word of the reason: ``Un
 import enum
 import re
 from typing import ClassVar
+
+import gymnasium.error
 
 
 class Kind(enum.IntEnum):
@@ -135,8 +137,8 @@ class SessionError(CapenvError):
     """The session cannot do that now."""
 
 
-class ResetNeeded(SessionError):
-    """An episode must be begun first."""
+class ResetNeeded(SessionError, gymnasium.error.ResetNeeded):
+    """An episode must be begun first. Gymnasium's own error too, as of an environment that is here."""
 
 
 class SessionClosed(SessionError):

@@ -75,11 +75,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         **settings: Any,
     ) -> None:
         self._session: BlockingSession | None = None
+        # Taken and given back with nothing between it and its `try` or `finally` where an interrupt
+        # (Ctrl-C) could come and leave it taken for ever: hence `map`, which calls from C, and no `with`,
+        # since it is not waited for.
         self._using = threading.Lock()
+        self._begun = False
         self._url = handshake.checked(url)
         self._id = id
-        self._settings = settings
-        self.render_mode = render_mode
+        self._settings = (
+            settings if render_mode is None else {**settings, "render_mode": render_mode}
+        )
         self._session = self._open()
         description = self._session.description
         self.render_mode = description.render_mode
@@ -89,15 +94,13 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         self.observation_space = environment.observation_space
         self.action_space = environment.action_space
         self.metadata = dict(environment.metadata)
-        kwargs: dict[str, Any] = {"url": self._revealed(), **settings}
+        self._nondeterministic = environment.nondeterministic
+        kwargs: dict[str, Any] = {"url": self._revealed(), **self._settings}
         if id is not None:
             kwargs["id"] = id
-        if render_mode is not None:
-            kwargs["render_mode"] = render_mode
         self.spec = EnvSpec(
             ENV_ID,
             _ENTRY_POINT,
-            nondeterministic=environment.nondeterministic,
             order_enforce=False,
             disable_env_checker=True,
             kwargs=kwargs,
@@ -110,8 +113,11 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
-        if spec is not None and "url" in spec.kwargs:
-            spec.kwargs["url"] = self._revealed()
+        if spec is not None:
+            # `gymnasium.make` replaces the specification, and knows only what is registered.
+            spec.nondeterministic = self._nondeterministic
+            if "url" in spec.kwargs:
+                spec.kwargs["url"] = self._revealed()
         self._spec = spec
 
     def reset(
@@ -124,10 +130,16 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             Disconnected: the connection broke; another reset connects again.
         """
         super().reset(seed=seed)
+        if seed is None and not self._begun:
+            seed = (
+                self._np_random_seed
+            )  # drawn here if somebody asked for it before the first reset
         result = self._use("reset", lambda session: session.reset(seed, options), again=True)
-        if result.seed is not None and result.seed != self._np_random_seed:
-            # The seed that the environment drew by itself, for `np_random_seed`.
-            self._np_random, self._np_random_seed = seeding.np_random(result.seed)
+        self._begun = True
+        if isinstance(result.seed, int) and result.seed != self._np_random_seed:
+            # What the environment drew by itself, for `np_random_seed`; -1 if it does not know.
+            self._np_random, self._np_random_seed = seeding.np_random(max(result.seed, 0))
+            self._np_random_seed = max(result.seed, -1)
         return result.observation, result.info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -166,13 +178,25 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         return self._use("statistics", lambda session: session.statistics())
 
     def close(self) -> None:
-        """Leave the session and close the connection. Idempotent; a later reset connects again."""
+        """Leave the session and close the connection. Idempotent; a later reset connects again.
+
+        Where another thread waits in `step`, say, its wait ends with SessionClosed.
+        """
         session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        taken: list[bool] = []
+        try:
+            taken.extend(map(self._using.acquire, (False,)))
+            if session is not None:
+                if taken[0]:
+                    session.close()
+                else:
+                    session.abandon()
+        finally:
+            if taken and taken[0]:
+                self._using.release()
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _remake, (self._revealed(), self._id, self.render_mode, self._settings)
+        return _remake, (self._revealed(), self._id, self._settings)
 
     def __str__(self) -> str:
         return f"<RemoteEnv {self._url}>"
@@ -187,19 +211,38 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     def _use(
         self, what: str, act: Callable[[BlockingSession], Result], *, again: bool = False
     ) -> Result:
-        if not self._using.acquire(blocking=False):
-            raise SessionBusy(
-                f"{what} while another thread uses this environment; give each thread its own"
-                " (copy.deepcopy makes one)"
-            )
+        taken: list[bool] = []
         try:
-            if self._session is None or not self._session.connected:
+            taken.extend(map(self._using.acquire, (False,)))
+            if not taken[0]:
+                raise SessionBusy(
+                    f"{what} while another thread uses this environment; give each thread its own"
+                    " (copy.deepcopy makes one)"
+                )
+            session = self._session
+            if session is None or not session.connected:
                 if not again:
                     raise self._unusable(what)
-                self._session = self._open()
-            return act(self._session)
+                if session is not None:
+                    session.close()
+                session = self._session = self._open()
+            try:
+                return act(session)
+            except Disconnected as error:
+                raise self._ended(what, session, error) from None
         finally:
-            self._using.release()
+            if taken and taken[0]:
+                self._using.release()
+
+    def _ended(self, what: str, session: BlockingSession, error: Disconnected) -> CapenvError:
+        if session.connected:
+            return error  # it is a link of the host's own that broke
+        if self._session is None:
+            return self._unusable(what)
+        reason = str(error).partition(";")[0]
+        return Disconnected(
+            f"the connection to {self._url} ended in {what}: {reason}; reset connects again"
+        )
 
     def _unusable(self, what: str) -> CapenvError:
         if self._session is None:
@@ -209,10 +252,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         )
 
     def _open(self) -> BlockingSession:
-        settings: Mapping[str, Any] = self._settings
-        if self.render_mode is not None:
-            settings = {**settings, "render_mode": self.render_mode}
-        return BlockingSession.open(self._url, self._id or "", settings)
+        return BlockingSession.open(self._url, handshake.checked_id(self._id), self._settings)
 
     def _revealed(self) -> RevealedURL:
         return RevealedURL(self._url.reveal())
@@ -221,7 +261,6 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
 def _remake(
     url: str,
     id: str | None,  # noqa: A002
-    render_mode: str | None,
     settings: Mapping[str, Any],
 ) -> RemoteEnv:
-    return RemoteEnv(url, id, render_mode=render_mode, **settings)
+    return RemoteEnv(url, id, **settings)

@@ -36,11 +36,11 @@ Id = Annotated[
 def _failures() -> Iterator[None]:
     try:
         yield
-    except (CapenvError, ValueError) as error:
+    except (CapenvError, ValueError, OSError) as error:
         Console(stderr=True, highlight=False).print(
             f"[bold red]error:[/] {type(error).__name__}: ", end=""
         )
-        print(error, file=sys.stderr)
+        print(" ".join(str(error).split()), file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -1,6 +1,7 @@
 """`capenv demo`: a host in another process, and two agents that reach it by nothing but a URL."""
 
 import functools
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ def balance(observation: Any) -> int:
 
 def run(console: Console) -> None:
     """Play CartPole in another process, balancing beside random."""
+    signal.signal(signal.SIGTERM, _end)
     console.print(f"starting a host of {_ID} in another process …")
     command = [sys.executable, "-m", "capenv", "serve", _ID]
     with subprocess.Popen(
@@ -53,6 +55,11 @@ def run(console: Console) -> None:
         "  python -c 'import capenv; env = capenv.make(\"capnp://...\")'    # and yours",
         highlight=False,
     )
+
+
+def _end(number: int, _: object) -> None:
+    """End as a signal would, but not without the host."""
+    sys.exit(128 + number)
 
 
 def _play(url: str, console: Console) -> dict[str, Episode]:

@@ -28,47 +28,43 @@ def describe(url: str) -> dict[str, Any]:
 
 
 async def _describe(url: str) -> dict[str, Any]:
-    where = str(CapabilityURL.parse(url))
     async with connect(url) as capability:
-        match capability:
-            case RemoteHost():
-                host = await capability.describe()
-                environments = [
-                    await capability.environment(name).describe() for name in host.environments
-                ]
-                return {
-                    "kind": "host",
-                    "url": where,
-                    "implementation": host.implementation,
-                    "version": ".".join(map(str, host.version)),
-                    "environments": [_environment(environment) for environment in environments],
-                }
-            case RemoteEnvironment():
-                return {
-                    "kind": "environment",
-                    "url": where,
-                    **_environment(await capability.describe()),
-                }
-            case RemoteWorld():
-                world = await capability.describe()
-                return {
-                    "kind": "world",
-                    "url": where,
-                    **_environment(world.environment),
-                    "created_with": _plain(world.settings),
-                    "seats": [_seat(seat) for seat in world.seats],
-                }
-            case RemoteSession():
-                session = await capability.describe()
-                return {
-                    "kind": "session",
-                    "url": where,
-                    **_environment(session.environment),
-                    "seat": session.seat,
-                    "render_mode": session.render_mode,
-                }
-            case _:
-                raise AssertionError(capability)
+        kind, described = await _described(capability)
+        return {
+            "kind": kind,
+            "url": str(CapabilityURL.parse(url)),
+            "implementation": capability.peer.implementation,
+            "version": ".".join(map(str, capability.peer.version)),
+            **described,
+        }
+
+
+async def _described(capability: Any) -> tuple[str, dict[str, Any]]:
+    match capability:
+        case RemoteHost():
+            host = await capability.describe()
+            environments = [
+                await capability.environment(name).describe() for name in host.environments
+            ]
+            return "host", {"environments": [_environment(one) for one in environments]}
+        case RemoteEnvironment():
+            return "environment", _environment(await capability.describe())
+        case RemoteWorld():
+            world = await capability.describe()
+            return "world", {
+                **_environment(world.environment),
+                "created_with": _plain(world.settings),
+                "seats": [_seat(seat) for seat in world.seats],
+            }
+        case RemoteSession():
+            session = await capability.describe()
+            return "session", {
+                **_environment(session.environment),
+                "seat": session.seat,
+                "render_mode": session.render_mode,
+            }
+        case _:
+            raise AssertionError(capability)
 
 
 def show(description: Mapping[str, Any], console: Console) -> None:

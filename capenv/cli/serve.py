@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from capenv.errors import CapenvError
 from capenv.remote.server import serve
 from capenv.worlds import Host
 
@@ -28,7 +29,12 @@ async def _serve(host: Host, listen: str | None, url_file: Path | None) -> None:
         async with serve(host, listen) as server:
             lines = "".join(f"{env.id}\t{server.url(env.id)}\n" for env in host)
             if url_file is not None:
-                _write_whole(url_file, lines)
+                try:
+                    _write_whole(url_file, lines)
+                except OSError as error:
+                    raise CapenvError(
+                        f"cannot write {url_file}: {error.strerror}; choose another file"
+                    ) from error
             print(lines, end="", flush=True)
             async for number in signals:
                 _log.info("%s: telling sessions and ending", signal.Signals(number).name)

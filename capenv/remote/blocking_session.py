@@ -76,9 +76,9 @@ class BlockingSession:
         play = connection.call(restored, method, method.params.content(params))
         session = play.pipeline(method.results.slot("session"))
         try:
-            handshake.check_hello(connection.wait(hello, deadline - time.monotonic()))
+            handshake.read_hello(connection.wait(hello, deadline - time.monotonic()))
         except CapenvError as error:
-            raise handshake.hello_error(error, url) from None
+            raise handshake.hello_error(error, url, connection.core.closed) from None
         connection.wait(restore, deadline - time.monotonic())
         # An environment may take its time to be made: no deadline from here on.
         content = connection.wait(play)
@@ -106,7 +106,7 @@ class BlockingSession:
     @property
     def connected(self) -> bool:
         """Whether the connection stands, as far as is known."""
-        return self._connection.core.closed is None
+        return self._connection.connected
 
     def statistics(self) -> Statistics:
         """Return what passed over the connection so far."""
@@ -114,14 +114,15 @@ class BlockingSession:
 
     def close(self) -> None:
         """Leave the session, unless it has a URL of its own, and close the connection. Idempotent."""
-        if self.connected and not self.description.restored:
-            try:
+        try:
+            if self.connected and not self.description.restored:
                 method = SESSION["leave"]
                 question = self._connection.call(self._capability, method, method.params.content())
                 self._connection.wait(question, _CLOSE_SECONDS)
-            except CapenvError:
-                pass  # the closing of the connection tells the host as well
-        self._connection.close()
+        except CapenvError:
+            pass  # the closing of the connection tells the host as well
+        finally:
+            self._connection.close()
 
     def abandon(self) -> None:
         """Close the connection without a word; the host notices. Never waits or raises."""

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import attrs
+
 from capenv.errors import (
     CapenvError,
     DeadlineExceeded,
@@ -9,6 +11,7 @@ from capenv.errors import (
     NotCapenv,
     ProtocolError,
     RemoteError,
+    UnknownEnvironment,
     URLError,
     VersionMismatch,
 )
@@ -35,6 +38,19 @@ def checked(url: str | CapabilityURL) -> CapabilityURL:
     return parsed
 
 
+def checked_id(id: str | None) -> str:  # noqa: A002
+    """Return an environment's id as it is sent, "" for none.
+
+    Raises:
+        UnknownEnvironment: it is not even text.
+    """
+    if not isinstance(id, str | None):
+        raise UnknownEnvironment(
+            f"the id of an environment is a str, not {id!r}; see `capenv info`"
+        )
+    return id or ""
+
+
 def hello_params() -> Content:
     """Return the params of `Gate.hello`."""
     params = GATE["hello"].params.new()
@@ -49,20 +65,32 @@ def restore_params(url: CapabilityURL) -> Content:
     return GATE["restore"].params.content(params)
 
 
+@attrs.frozen
+class Peer:
+    """Who answered hello."""
+
+    implementation: str
+    """Such as "capenv 0.1.0"."""
+    version: tuple[int, int]
+    """Major and minor version of the interfaces it speaks."""
+
+
 @Reading("a hello")
-def check_hello(content: Content) -> None:
-    """Check the answer to hello.
+def read_hello(content: Content) -> Peer:
+    """Return who answered hello.
 
     Raises:
         VersionMismatch: the server speaks another major version.
     """
-    version: Any = GATE["hello"].results.read(content.segments).version
-    check_version(version.major, version.minor, "server")
+    results: Any = GATE["hello"].results.read(content.segments)
+    version = results.version.major, results.version.minor
+    check_version(*version, "server")
+    return Peer(f"{results.implementation.name} {results.implementation.version}", version)
 
 
-def hello_error(error: CapenvError, url: CapabilityURL) -> CapenvError:
-    """Return what it means to a person that hello failed so."""
-    match error:
+def hello_error(error: CapenvError, url: CapabilityURL, ended: CapenvError | None) -> CapenvError:
+    """Return what it means to a person that hello failed so; `ended` is why the connection has."""
+    match ended if isinstance(ended, ProtocolError) else error:
         case VersionMismatch():
             return error
         case DeadlineExceeded():
@@ -70,7 +98,7 @@ def hello_error(error: CapenvError, url: CapabilityURL) -> CapenvError:
         case ProtocolError():
             why = "it speaks something else"
         case Disconnected():
-            why = "it hung up"
+            why = f"it hung up ({str(error).partition(';')[0]})"
         case RemoteError():
             why = "it speaks Cap'n Proto, but has no gate"
         case _:

@@ -33,14 +33,15 @@ def write_hello(builder: Any) -> None:
 
 
 def check_version(major: int, minor: int, who: str) -> None:
-    """Check that we understand a peer.
+    """Check that we understand a peer, which is the "client" or the "server".
 
     Raises:
-        VersionMismatch: we do not; the text says which side is to be upgraded.
+        VersionMismatch: we do not; the text, which reads the same on both sides, says which is to be
+            upgraded.
     """
     if major != VERSION[0]:
-        older = "this side" if major > VERSION[0] else f"the {who}"
+        ours = "server" if who == "client" else "client"
         raise VersionMismatch(
-            f"the {who} speaks version {major}.{minor} of capenv's interfaces and this side"
-            f" {VERSION[0]}.{VERSION[1]}; upgrade {older}"
+            f"the {who} speaks version {major}.{minor} of capenv's interfaces and the {ours}"
+            f" {VERSION[0]}.{VERSION[1]}; upgrade the {ours if major > VERSION[0] else who}"
         )

@@ -58,6 +58,8 @@ class Proxy:
         self._capability = capability
         self._response = response
         """The call whose results hold the object."""
+        self.peer: handshake.Peer | None = None
+        """Who serves the object; told of what `connect` yields."""
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self._arrive().__await__()
@@ -292,15 +294,15 @@ async def _restore(connection: VatConnection, url: CapabilityURL, timeout: float
     hello = connection.call(gate, GATE["hello"], handshake.hello_params())
     restore = connection.call(gate, GATE["restore"], handshake.restore_params(url))
     try:
-        with trio.move_on_after(timeout):
-            handshake.check_hello(await hello)
-            timeout = -1
-        if timeout >= 0:
+        with trio.move_on_after(timeout) as waiting:
+            peer = handshake.read_hello(await hello)
+        if waiting.cancelled_caught:
             raise DeadlineExceeded("no hello in time")
     except CapenvError as error:
-        raise handshake.hello_error(error, url) from None
-    content = await restore
-    return _proxy(connection, content)
+        raise handshake.hello_error(error, url, connection.core.closed) from None
+    proxy = _proxy(connection, await restore)
+    proxy.peer = peer
+    return proxy
 
 
 @Reading("what was restored")

@@ -1,5 +1,6 @@
 """What a peer calls: the interfaces of `schema/host.capnp` in front of a host and what it made."""
 
+import logging
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
@@ -19,6 +20,8 @@ from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.servant import Request, Servant
 from capenv.worlds import Environment, Host, Session, World
 
+_log = logging.getLogger("capenv.remote")
+
 Target: TypeAlias = Host | Environment | World | Session
 """What a capability URL may name."""
 
@@ -28,9 +31,16 @@ class GateServant(Servant):
 
     interface = GATE
 
-    def __init__(self, restore: Callable[[bytes], Target], message_bytes: int) -> None:
+    def __init__(
+        self,
+        restore: Callable[[bytes], Target],
+        message_bytes: int,
+        greeted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take what restores tokens, the largest message to promise, and whom to tell of a hello."""
         self._restore = restore
         self._message_bytes = message_bytes
+        self._on_hello = greeted
         self._greeted = False
 
     def hello(self, request: Request) -> Content:
@@ -38,6 +48,7 @@ class GateServant(Servant):
         version = request.params.version
         check_version(version.major, version.minor, "client")
         self._greeted = True
+        self._on_hello()
         results = request.results()
         write_hello(results)
         results.messageBytes = self._message_bytes
@@ -74,15 +85,13 @@ class HostServant(Servant):
 
     def create_world(self, request: Request) -> Content:
         """`Host.createWorld`."""
-        world = self._host.create_world(
-            request.params.id, descriptions.read_settings(request.params)
-        )
-        return request.reply(world=Hosted(WorldServant(world)))
+        environment = self._host.environment(request.params.id)
+        return request.reply(world=Hosted(WorldServant(_create_world(request, environment))))
 
     def play(self, request: Request) -> Content:
         """`Playable.play`: in a world of its own."""
         environment = self._host.environment(request.params.id)
-        return _play(request, environment.create_world(descriptions.read_settings(request.params)))
+        return _play(request, _create_world(request, environment))
 
 
 class EnvironmentServant(Servant):
@@ -101,7 +110,7 @@ class EnvironmentServant(Servant):
 
     def create_world(self, request: Request) -> Content:
         """`Environment.createWorld`."""
-        world = self._environment.create_world(descriptions.read_settings(request.params))
+        world = _create_world(request, self._environment)
         return request.reply(world=Hosted(WorldServant(world)))
 
     def play(self, request: Request) -> Content:
@@ -111,8 +120,7 @@ class EnvironmentServant(Servant):
                 f"this URL names the environment {self._environment.id}, not a host to choose from;"
                 " leave the id out"
             )
-        settings = descriptions.read_settings(request.params)
-        return _play(request, self._environment.create_world(settings))
+        return _play(request, _create_world(request, self._environment))
 
 
 class WorldServant(Servant):
@@ -220,6 +228,15 @@ def _offer(target: Target) -> tuple[str, Servant]:
             return "session", SessionServant(target)
         case _:
             assert_never(target)
+
+
+def _create_world(request: Request, environment: Environment) -> World:
+    try:
+        return environment.create_world(descriptions.read_settings(request.params))
+    except EnvironmentFailed as error:
+        # Its author wants the traceback, which the agent is not told.
+        _log.error("%s could not be made", environment.id, exc_info=error.__cause__)
+        raise
 
 
 def _play(request: Request, world: World) -> Content:

@@ -68,8 +68,8 @@ class Server:
                 assert_never(target)
 
     async def _run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        def gate() -> GateServant:
-            return GateServant(self._table.restore, self._limits.message_bytes)
+        def gate(greeted: Callable[[], None]) -> GateServant:
+            return GateServant(self._table.restore, self._limits.message_bytes, greeted)
 
         task_status.started()
         await vat.serve(self._listener, gate, self._limits)

@@ -104,12 +104,14 @@ class SessionMessages:
             builder.reward = timestep.reward
         else:
             try:
+                if isinstance(timestep.reward, str | bytes):
+                    raise TypeError("float would read it")
                 builder.reward = float(timestep.reward)
                 write_value(builder.init("exactReward"), timestep.reward)
-            except (TypeError, ValueError, UnrepresentableError):
+            except (TypeError, ValueError, OverflowError, UnrepresentableError):
                 raise EnvironmentFailed(
-                    f"{self._id} failed in step: its reward is no number but a"
-                    f" {type(timestep.reward).__name__} (reset begins a new episode)"
+                    f"{self._id} failed in step: its reward is no number that can be sent, but of"
+                    f" the type {type(timestep.reward).__name__} (reset begins a new episode)"
                 ) from None
         builder.terminated = timestep.terminated
         builder.truncated = timestep.truncated
@@ -150,13 +152,20 @@ def write_reset(seed: int | None, options: Mapping[str, Any] | None) -> Content:
     Raises:
         BadSettings: an option cannot be told to a peer.
     """
+    if not isinstance(options, Mapping | None):
+        raise BadSettings(
+            f"the options are of the type {type(options).__name__}; give a dict or None"
+        )
     params = _RESET.params.new()
     params.hasSeed = seed is not None
     write_value(params.init("seed"), None if seed is None else int(seed))
     try:
         write_value(params.init("options"), None if options is None else dict(options))
     except UnrepresentableError as error:
-        raise BadSettings(f"an option cannot be sent: {error}") from None
+        raise BadSettings(
+            f"an option cannot be sent: {error}; only numbers, text, bytes, arrays, lists and maps of"
+            " these can"
+        ) from None
     return _RESET.params.content(params)
 
 

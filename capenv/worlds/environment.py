@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-from capenv.errors import BadSettings, CapenvError, EnvironmentFailed
+from capenv.errors import BadSettings, CapenvError, EnvironmentFailed, UnsupportedSpace
 from capenv.values import ElementCodec
 from capenv.worlds.descriptions import EnvironmentDescription, Setting
 from capenv.worlds.world import World
@@ -71,7 +71,7 @@ class Environment:
         self._check(settings)
         try:
             env = self._make(**settings)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the host goes on where a game exits
             raise EnvironmentFailed(
                 f"{self.id} could not be made: {type(error).__name__}: {error}"
             ) from error
@@ -86,8 +86,19 @@ class Environment:
             raise
 
     def _describe(self, env: gymnasium.Env[Any, Any]) -> EnvironmentDescription:
-        for space in (env.observation_space, env.action_space):
-            ElementCodec(space)  # raises for a space that has no description
+        for name in ("observation_space", "action_space"):
+            space = getattr(env, name, None)
+            if not isinstance(space, gymnasium.Space):
+                raise EnvironmentFailed(
+                    f"{self.id} cannot be offered: it has no {name}; give it one"
+                )
+            try:
+                ElementCodec(space)
+            except UnsupportedSpace as error:
+                raise UnsupportedSpace(
+                    f"{self.id} cannot be offered: of its {name}, {error}; wrap it so that it has one"
+                    " of Gymnasium's own"
+                ) from None
         spec = env.spec
         return EnvironmentDescription(
             id=self.id,
@@ -110,7 +121,10 @@ class Environment:
                 raise BadSettings(f"{self.id} has no setting {name!r}; {hint}")
         for setting in self.settings:
             if setting.required and setting.name not in settings:
-                raise BadSettings(f"{self.id} needs the setting {setting.name!r}")
+                kind = f" ({setting.type})" if setting.type else ""
+                raise BadSettings(
+                    f"{self.id} needs the setting {setting.name!r}{kind}; give it one"
+                )
 
 
 def _registered(id: str) -> tuple[Callable[..., Any], tuple[tuple[Setting, ...], bool]]:  # noqa: A002

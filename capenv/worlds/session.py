@@ -1,6 +1,8 @@
 """A session: the authority to act in one seat, and what it may do when."""
 
 import enum
+import logging
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -13,6 +15,8 @@ from capenv.worlds.descriptions import (
     SessionDescription,
     TimeStep,
 )
+
+_log = logging.getLogger("capenv.worlds")
 
 
 class SessionState(enum.Enum):
@@ -108,7 +112,9 @@ class Session:
         result = self._run("step", lambda: self._env.step(action))
         match result:
             case (observation, reward, terminated, truncated, dict() as info):
-                return TimeStep(observation, reward, bool(terminated), bool(truncated), info)
+                ended = self._truth("terminated", terminated)
+                cut_short = self._truth("truncated", truncated)
+                return TimeStep(observation, reward, ended, cut_short, info)
             case _:
                 raise self._failed(
                     "step", "it did not return observation, reward, terminated, truncated, info"
@@ -136,7 +142,9 @@ class Session:
 
     def _check_open(self) -> None:
         if self._state is SessionState.LEFT:
-            raise SessionClosed("the session was left or its world destroyed; join again")
+            raise SessionClosed(
+                "the session was left, or its world was destroyed; join a world anew"
+            )
 
     def _check_playing(self, what: str) -> None:
         self._check_open()
@@ -148,9 +156,18 @@ class Session:
     def _run(self, what: str, act: Callable[[], Any]) -> Any:
         try:
             return act()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the host goes on where a game exits
+            _log.exception("%s failed in %s", self._environment.id, what)
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise self._failed(what, text) from error
+
+    def _truth(self, name: str, value: Any) -> bool:
+        try:
+            return bool(value)
+        except Exception:
+            raise self._failed(
+                "step", f"its {name} is no bool, but of the type {type(value).__name__}"
+            ) from None
 
     def _failed(self, what: str, reason: str) -> EnvironmentFailed:
         self.fail()
@@ -161,7 +178,7 @@ class Session:
     def _np_random_seed(self) -> int | None:
         # Not the property: it would make a generator, and so change what a later reset gives.
         seed = getattr(self._env.unwrapped, "_np_random_seed", None)
-        return int(seed) if seed is not None else None
+        return int(seed) if isinstance(seed, numbers.Integral) else None
 
 
 def _mutable(options: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from capenv.errors import SeatTaken, SessionClosed, UnknownSeat
+from capenv.errors import BadSettings, SeatTaken, SessionClosed, UnknownSeat
 from capenv.worlds.descriptions import EnvironmentDescription, Seat, WorldDescription
 from capenv.worlds.session import Session
 
@@ -47,6 +47,7 @@ class World:
 
         Raises:
             UnknownSeat: there is no such seat.
+            BadSettings: a seat has none.
             SeatTaken: somebody sits there.
             SessionClosed: the world was destroyed.
         """
@@ -56,8 +57,8 @@ class World:
         if seat not in ("", only):
             raise UnknownSeat(f"there is no seat {seat!r}; this world has {only!r}")
         if settings:
-            raise UnknownSeat(
-                f"the seat {only!r} has no settings, but {', '.join(settings)} was given"
+            raise BadSettings(
+                f"the seat {only!r} has no settings, but {', '.join(settings)} was given; leave it out"
             )
         if self._session is not None:
             raise SeatTaken(f"the seat {only!r} is taken; create a world of your own, or wait")
