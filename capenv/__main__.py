@@ -8,9 +8,10 @@ def main() -> None:
     try:
         from capenv.cli.app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("typer", "rich"):
             raise
-        sys.exit(f"the capenv command needs {error.name}: pip install 'capenv[cli]'")
+        sys.exit(f"the capenv command needs {missing}: pip install 'capenv[cli]'")
     app()
 
 

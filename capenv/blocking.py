@@ -4,9 +4,11 @@ For the agent that calls and waits. Objects of this side answer the peer's calls
 ours is waited for, and must answer at once.
 """
 
+import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Coroutine
 
 import attrs
 
@@ -20,6 +22,9 @@ from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
 from capenv.rpc.questions import Question
 from capenv.rpc.servant import Servant
+
+_log = logging.getLogger("capenv.blocking")
+_FAREWELL_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -52,6 +57,11 @@ class BlockingConnection:
         self._bytes_sent = 0
         self._bytes_received = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands, as far as is known, and no interrupt left it unusable."""
+        return self.core.closed is None and not self._changing
+
     def bootstrap(self) -> Question:
         """Ask for the peer's first capability."""
         with self._lock, _Change(self):
@@ -77,12 +87,15 @@ class BlockingConnection:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             try:
+                self._carry_out_events()
                 while question.outcome is None:
                     self._send(deadline)
                     if question.outcome is None:
                         self._receive(deadline)
+                    self._carry_out_events()
             except BaseException:
-                self.cancel(question)
+                if not self._changing:
+                    self.cancel(question)
                 raise
             outcome = question.outcome
         if isinstance(outcome, Content):
@@ -101,13 +114,14 @@ class BlockingConnection:
 
     def close(self) -> None:
         """End the connection. Idempotent."""
-        if self.core.closed is None:
-            try:
-                self.flush(timeout=0.1)
-            except (CapenvError, OSError):
-                pass
-            self.core.disconnect(Disconnected("this side closed the connection"))
+        try:
+            self.flush(timeout=0.1)
+        except (CapenvError, OSError):
+            pass
+        self.core.disconnect(Disconnected("this side closed the connection"))
         self._link.close()
+        if not self._changing:
+            self._carry_out_events()
 
     def abandon(self) -> None:
         """Close the link without a word. Never waits or raises: fit for a finalizer."""
@@ -121,6 +135,7 @@ class BlockingConnection:
             try:
                 self._link.send_some(self._unsent_buffers(), self._sent, _left(deadline))
             except Disconnected as error:
+                self._hear_farewell()
                 self._lose(error)
                 return
             self._account_sent()
@@ -159,21 +174,35 @@ class BlockingConnection:
                 messages = []
             for segments in messages:
                 self.core.receive(segments)
-            self._carry_out_events()
+
+    def _hear_farewell(self) -> None:
+        """Read what the peer said before it went away: it tells more than a broken pipe."""
+        try:
+            while self.core.closed is None:
+                self._receive(time.monotonic() + _FAREWELL_SECONDS)
+        except DeadlineExceeded:
+            pass
 
     def _lose(self, error: Disconnected) -> None:
         with _Change(self):
             self.core.disconnect(error)
             self._unsent.clear()
-            self._carry_out_events()
 
     def _carry_out_events(self) -> None:
-        while (event := self.core.next_event()) is not None:
+        # Methods of ours run between changes, so that they may call, and be interrupted.
+        while True:
+            with _Change(self):
+                event = self.core.next_event()
             match event:
+                case None:
+                    return
                 case CallReceived():
                     self._answer(event)
                 case Released(servant=Servant() as servant):
-                    servant.released()
+                    try:
+                        servant.released()
+                    except Exception as error:
+                        _log.error("an object failed to take notice of its release", exc_info=error)
                 case _:
                     pass  # outcomes are with their questions, and nothing here runs to be canceled
 
@@ -181,12 +210,20 @@ class BlockingConnection:
         try:
             assert isinstance(call.servant, Servant)
             reply = call.servant.call(call.interface_id, call.method_id, call.content)
+            if isinstance(reply, Coroutine):
+                reply.close()
             if not isinstance(reply, Content):
                 raise Unimplemented("this object lives where nothing can wait")
-        except Exception as error:
-            self.core.fail(call.answer, error)
+        except BaseException as error:
+            with _Change(self):
+                self.core.fail(call.answer, error)
+            if not isinstance(error, Exception):
+                raise
+            if not isinstance(error, CapenvError):
+                _log.error("a call failed with an internal error", exc_info=error)
         else:
-            self.core.respond(call.answer, reply)
+            with _Change(self):
+                self.core.respond(call.answer, reply)
 
 
 class _Change:
@@ -207,7 +244,7 @@ class _Change:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Errors of ours are raised in an orderly way; anything else may have left half a change.
-        if kind is None or issubclass(kind, CapenvError):
+        if kind is None or issubclass(kind, CapenvError | TypeError):
             self._connection._changing = False
 
 

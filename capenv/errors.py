@@ -217,6 +217,10 @@ def from_wire(kind: int, reason: str) -> CapenvError:
 
     What would move the cursor or colour the text of whoever prints the reason is left out.
     """
+    if "Traceback (most recent call last)" in reason:
+        # A server written with pycapnp tells its whole traceback; the last line says what is wrong.
+        _, _, last = reason.rstrip().rpartition("\n")
+        reason = last.partition(": ")[2] or last
     reason = _CONTROL.sub("", reason[:MAX_REASON])
     if (category := _CATEGORY.fullmatch(reason)) and category[1] in _CROSSING:
         return _CROSSING[category[1]](category[2])

@@ -1,8 +1,9 @@
 """The Trio driver: a connection is a nursery with one reader, one writer and a task for each call
-that has to wait."""
+that has to wait.
+"""
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, assert_never
 
 import trio
@@ -17,7 +18,7 @@ from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
 from capenv.rpc.questions import Question
-from capenv.rpc.servant import Servant
+from capenv.rpc.servant import Reply, Servant
 
 _log = logging.getLogger("capenv.vat")
 _FAREWELL_SECONDS = 1.0
@@ -27,7 +28,9 @@ _QUEUED_BYTES = 64 << 20
 class Response:
     """A call that has been made. Await it for its content; what it will hold can be called at once."""
 
-    def __init__(self, connection: "VatConnection", question: Question, method: Method | None) -> None:
+    def __init__(
+        self, connection: "VatConnection", question: Question, method: Method | None
+    ) -> None:
         self._connection = connection
         self._question = question
         self._method = method
@@ -80,6 +83,7 @@ class VatConnection:
         self._writing = trio.CancelScope(shield=True)
         self._drained = trio.Event()
         self._unsent = 0
+        self._pumping = False
         self._nursery: trio.Nursery | None = None
         self._started: trio.Event | None = None
 
@@ -161,7 +165,8 @@ class VatConnection:
                 self.core.receive(segments)
                 self._pump()
             self._pump()
-            while self._unsent > _QUEUED_BYTES and self.core.closed is None:
+            # A peer that asks and does not read gets no more answers made.
+            while self._unsent + self.core.bytes_to_send > _QUEUED_BYTES and not self.core.closed:
                 self._drained = trio.Event()
                 await self._drained.wait()
 
@@ -195,8 +200,15 @@ class VatConnection:
     # Events.
 
     def _pump(self) -> None:
-        while (event := self.core.next_event()) is not None:
-            self._handle(event)
+        # A method that calls something itself comes here again: the loop it was started from goes on,
+        # so that no other method starts in its midst.
+        if not self._pumping:
+            self._pumping = True
+            try:
+                while (event := self.core.next_event()) is not None:
+                    self._handle(event)
+            finally:
+                self._pumping = False
         if self.core.has_data_to_send or self.core.closed is not None:
             self._wake.set()
 
@@ -212,7 +224,7 @@ class VatConnection:
                     answer.task.cancel()
             case Released(servant=servant):
                 if isinstance(servant, Servant):
-                    servant.released()
+                    _release(servant)
             case Closed():
                 self._drained.set()
                 if self._nursery is not None:
@@ -221,48 +233,61 @@ class VatConnection:
                 assert_never(event)
 
     def _start(self, call: CallReceived) -> None:
-        try:
-            assert isinstance(call.servant, Servant)
-            reply = call.servant.call(call.interface_id, call.method_id, call.content)
-        except Exception as error:
-            self._fail(call.answer, error)
-            return
-        if isinstance(reply, Content):
-            self.core.respond(call.answer, reply)
-            return
+        # Trio starts tasks in any order, and calls must start in theirs: behind one whose task has
+        # not begun, a call waits in a task of its own.
+        before, reply = self._started, None
+        if before is None or before.is_set():
+            before = None
+            try:
+                reply = _begin(call)
+            except Exception as error:
+                self._fail(call.answer, error)
+                return
+            if isinstance(reply, Content):
+                self.core.respond(call.answer, reply)
+                return
         if self._nursery is None:
             _discard(reply)
             self._fail(call.answer, Disconnected("the connection is not running"))
             return
-        started, self._started = self._started, trio.Event()
+        self._started = trio.Event()
         call.answer.task = trio.CancelScope()
-        self._nursery.start_soon(self._run_handler, call.answer, reply, started, self._started)
+        self._nursery.start_soon(self._run_handler, call, reply, before, self._started)
 
     async def _run_handler(
         self,
-        answer: Answer,
-        reply: Awaitable[Content],
+        call: CallReceived,
+        reply: Reply | None,
         before: trio.Event | None,
         started: trio.Event,
     ) -> None:
+        answer = call.answer
         assert isinstance(answer.task, trio.CancelScope)
         try:
-            # Trio starts tasks in any order, and calls on one object must start in theirs.
             if before is not None:
-                await before.wait()
+                try:
+                    await before.wait()
+                finally:
+                    started.set()
+            started.set()
+            with answer.task:
+                try:
+                    if before is not None:
+                        reply = _begin(call)
+                    assert reply is not None, "the method returned nothing"
+                    content = reply if isinstance(reply, Content) else await reply
+                    self.core.respond(answer, content)
+                except Exception as error:
+                    self._fail(answer, error)
+            if answer.task.cancelled_caught:
+                self.core.fail(answer, Disconnected("the call was canceled"))
         except trio.Cancelled:
-            _discard(reply)
+            # The connection ends, which tells the peer why; a call of our own learns it here.
+            if answer.local is not None:
+                self.core.fail(answer, Disconnected("the connection has ended"))
             raise
         finally:
-            started.set()
-        with answer.task:
-            try:
-                self.core.respond(answer, await reply)
-            except Exception as error:
-                self._fail(answer, error)
-        if answer.task.cancelled_caught:
-            self.core.fail(answer, Disconnected("the call was canceled"))
-        self._pump()
+            self._pump()
 
     def _fail(self, answer: Answer, error: Exception) -> None:
         if not isinstance(error, CapenvError):
@@ -271,19 +296,37 @@ class VatConnection:
 
 
 async def serve(
-    listener: Listener, bootstrap: Callable[[], Servant], limits: Limits | None = None
+    listener: Listener,
+    bootstrap: Callable[[Callable[[], None]], Servant],
+    limits: Limits | None = None,
 ) -> None:
     """Run a connection for every link accepted, each with a bootstrap object of its own.
 
-    Cancelled, it tells every peer that the server ends.
+    `bootstrap` makes one, and is given what the object calls once the peer has said hello: a peer that
+    says none within `Limits.handshake_seconds` is sent away. Cancelled, this tells every peer that the
+    server ends.
     """
+    patience = (limits or Limits()).handshake_seconds
 
     async def handle(link: Link) -> None:
+        greeted = trio.Event()
         connection = VatConnection(
-            link, bootstrap(), limits, farewell="the server is shutting down"
+            link, bootstrap(greeted.set), limits, farewell="the server is shutting down"
         )
+
+        async def expect_hello() -> None:
+            with trio.move_on_after(patience):
+                await greeted.wait()
+            if not greeted.is_set():
+                connection.close(
+                    Disconnected(f"no hello came within {patience:g} seconds; connect again")
+                )
+
         try:
-            await connection.run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(expect_hello)
+                await connection.run()
+                nursery.cancel_scope.cancel()
         except trio.Cancelled:
             raise
         except Exception as error:
@@ -292,12 +335,24 @@ async def serve(
     await listener.serve(handle)
 
 
+def _release(servant: Servant) -> None:
+    try:
+        servant.released()
+    except Exception as error:
+        _log.error("an object failed to take notice of its release", exc_info=error)
+
+
 def _own_copy(error: CapenvError) -> CapenvError:
     """Return a fresh exception: one that is raised twice gathers the tracebacks of both."""
     return type(error)(*error.args)
 
 
-def _discard(reply: Awaitable[Content]) -> None:
+def _begin(call: CallReceived) -> Reply:
+    assert isinstance(call.servant, Servant)
+    return call.servant.call(call.interface_id, call.method_id, call.content)
+
+
+def _discard(reply: object) -> None:
     if isinstance(reply, Coroutine):
         reply.close()
 

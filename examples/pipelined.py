@@ -17,7 +17,7 @@ async def main() -> None:
         reset = session.reset(seed=1)
         step = session.step(0)
 
-        observation, info = await reset
+        observation, _ = await reset
         timestep = await step
         print(f"from {observation} to {timestep.observation}, reward {timestep.reward}")
 

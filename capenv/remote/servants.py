@@ -165,9 +165,7 @@ class SessionServant(Servant):
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._messages = SessionMessages(
-            session.description.environment, check_observations=session.check_observations
-        )
+        self._messages = SessionMessages(session.description.environment)
 
     def describe(self, request: Request) -> Content:
         """`Session.describe`."""
@@ -179,7 +177,9 @@ class SessionServant(Servant):
         """`Session.reset`."""
         result = self._session.reset(*session_messages.read_reset(request.params))
         try:
-            return self._messages.write_reset_result(request.results(), result)
+            return self._messages.write_reset_result(
+                request.results(), result, self._session.check_observations
+            )
         except EnvironmentFailed:
             self._session.fail()
             raise
@@ -188,7 +188,9 @@ class SessionServant(Servant):
         """`Session.step`."""
         timestep = self._session.step(self._messages.read_step(request.params))
         try:
-            return self._messages.write_time_step(request.results(), timestep)
+            return self._messages.write_time_step(
+                request.results(), timestep, self._session.check_observations
+            )
         except EnvironmentFailed:
             self._session.fail()
             raise

@@ -25,15 +25,12 @@ _RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
 class SessionMessages:
     """Writes and reads the params and results of one session's methods."""
 
-    def __init__(
-        self, environment: EnvironmentDescription, *, check_observations: bool = False
-    ) -> None:
+    def __init__(self, environment: EnvironmentDescription) -> None:
         assert environment.observation_space is not None
         assert environment.action_space is not None
         self._id = environment.id
         self._observations = ElementCodec(environment.observation_space, "observation")
         self._actions = ElementCodec(environment.action_space, "action")
-        self._check_observations = check_observations
         self._warned: set[str] = set()
 
     # From the agent.
@@ -82,24 +79,24 @@ class SessionMessages:
         """
         return self._actions.read(reader.action)
 
-    def write_reset_result(self, builder: Any, result: ResetResult) -> Content:
-        """Return the results of `reset`.
+    def write_reset_result(self, builder: Any, result: ResetResult, check: bool) -> Content:
+        """Return the results of `reset`. `check`: whether the observation must be within its bounds.
 
         Raises:
             EnvironmentFailed: the observation is not an element of its space.
         """
-        self._write_observation(builder, "reset", result.observation)
+        self._write_observation(builder, "reset", result.observation, check)
         self._write_info(builder, result.info)
         write_value(builder.init("seed"), result.seed)
         return _RESET.results.content(builder)
 
-    def write_time_step(self, builder: Any, timestep: TimeStep) -> Content:
-        """Return the results of `step`.
+    def write_time_step(self, builder: Any, timestep: TimeStep, check: bool) -> Content:
+        """Return the results of `step`. `check`: whether the observation must be within its bounds.
 
         Raises:
             EnvironmentFailed: the observation is not an element of its space, or the reward no number.
         """
-        self._write_observation(builder, "step", timestep.observation)
+        self._write_observation(builder, "step", timestep.observation, check)
         if type(timestep.reward) is float:
             builder.reward = timestep.reward
         else:
@@ -118,11 +115,9 @@ class SessionMessages:
         self._write_info(builder, timestep.info)
         return _STEP.results.content(builder)
 
-    def _write_observation(self, builder: Any, what: str, observation: Any) -> None:
+    def _write_observation(self, builder: Any, what: str, observation: Any, check: bool) -> None:
         try:
-            self._observations.write(
-                builder.init("observation"), observation, check=self._check_observations
-            )
+            self._observations.write(builder.init("observation"), observation, check=check)
         except SpaceError as error:
             raise EnvironmentFailed(
                 f"{self._id} failed in {what}: {error} (reset begins a new episode;"

@@ -10,11 +10,19 @@ The rules are those of `rpc.capnp`; each place names the message and field that 
 
 from collections import deque
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
-from capenv.errors import CapenvError, Disconnected, Kind, Overloaded, ProtocolError, RemoteError
+from capenv.errors import (
+    CapenvError,
+    Disconnected,
+    Kind,
+    Overloaded,
+    ProtocolError,
+    RemoteError,
+    from_wire,
+    to_wire,
+)
 from capenv.errors import Unimplemented as UnimplementedError
-from capenv.errors import from_wire, to_wire
 from capenv.link import Buffer
 from capenv.rpc.answers import Answer, AnswerInput, AnswerState, QueuedCall
 from capenv.rpc.builder import capability_pointer
@@ -58,6 +66,9 @@ from capenv.rpc.pointers import Segments
 from capenv.rpc.questions import Question, QuestionInput, QuestionState, resolve_pipelined
 from capenv.rpc.tables import LocalTable, RemoteTable
 
+_ENVELOPE_BYTES: Final = 1 << 16
+"""What a message may need beside the content that it carries: its header and its capability table."""
+
 
 class Connection:
     """The state of one connection."""
@@ -73,6 +84,8 @@ class Connection:
         self._exports = Exports(self.limits.exports)
         self._events: deque[Event] = deque()
         self._outbox: list[Buffer] = []
+        self.bytes_to_send = 0
+        """How much `data_to_send` would return: what a peer that does not read makes us hold."""
 
     # What the driver asks.
 
@@ -94,7 +107,7 @@ class Connection:
         if self.imports.pending:
             for import_id, count in self.imports.releases():
                 self._send(Release(import_id, count))
-        data, self._outbox = self._outbox, []
+        data, self._outbox, self.bytes_to_send = self._outbox, [], 0
         return data
 
     @property
@@ -105,7 +118,9 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Whether every table is empty: no call in flight, no reference held by either side."""
-        return not (len(self._questions) or len(self._answers) or len(self._exports) or len(self.imports))
+        return not (
+            len(self._questions) or len(self._answers) or len(self._exports) or len(self.imports)
+        )
 
     # What the driver does.
 
@@ -113,53 +128,59 @@ class Connection:
         """Ask for the peer's first capability, which will be the root of the results (`Bootstrap`)."""
         if self.closed is not None:
             return self._answered(Question(), Disconnected(str(self.closed)))
-        question = self._ask()
+        question = Question()
+        question.id = self._questions.add(question)
         self._send(Bootstrap(question.id))
         return question
 
     def call(
         self, target: Capability, interface_id: int, method_id: int, content: Content
     ) -> Question:
-        """Call a method. A call that cannot even be sent is answered at once, by its failure.
-
-        Raises:
-            Overloaded: too many calls are in flight already.
-        """
+        """Call a method. A call that cannot even be sent is answered at once, by its failure."""
+        question = Question()
         target = _innermost(target)
         match target:
             case Broken(error=error):
-                return self._answered(Question(), error)
+                return self._answered(question, error)
             case Hosted(servant=servant):
-                question = Question()
-                answer = Answer(-1, local=question)
+                question.local = Answer(-1, local=question)
                 self._events.append(
-                    CallReceived(answer, servant, interface_id, method_id, content)
+                    CallReceived(question.local, servant, interface_id, method_id, content)
                 )
                 return question
-            case Imported(id=import_id):
-                route: MessageTarget = ImportedTarget(import_id)
-            case Pipelined(question=asked, transform=transform):
-                route = PromisedAnswer(asked.id, transform)
+            case Pipelined(question=Question(local=Answer() as local), transform=transform):
+                question.local = Answer(-1, local=question)
+                local.queue.append(
+                    QueuedCall(question.local, transform, interface_id, method_id, content)
+                )
+                return question
+            case Imported() | Pipelined():
+                pass
             case _:
                 raise TypeError(f"{type(target).__name__} is no capability to call")
         if self.closed is not None:
-            return self._answered(Question(), Disconnected(str(self.closed)))
-        payload, exports = self._describe(content)
-        question = self._ask()
-        question.exports = exports
+            return self._answered(question, Disconnected(str(self.closed)))
+        try:
+            route = self._route(target)
+            payload, question.exports = self._describe(content)
+            question.id = self._questions.add(question)
+        except CapenvError as error:
+            return self._answered(question, error)
         self._send(Call(question.id, route, interface_id, method_id, payload))
         return question
 
     def cancel(self, question: Question) -> None:
         """Want no answer any more (`Finish`). What was pipelined on it is broken. Idempotent."""
-        if question.state is not QuestionState.ASKED or question.outcome is not None:
-            return
-        if question.id < 0:  # on an object of our own
-            self._answered(question, RemoteError("the call was canceled"))
+        if question.outcome is not None:
             return
         question.fire(QuestionInput.FINISH)
+        local = question.local
         self._settle(question, RemoteError("the call was canceled"))
-        self._send(Finish(question.id, release_result_caps=True))
+        self._events.append(Returned(question))
+        if local is not None:
+            self._stop(local)
+        else:
+            self._send(Finish(question.id, release_result_caps=True))
 
     def respond(self, answer: Answer, content: Content) -> None:
         """Answer a call with its results (`Return.results`)."""
@@ -167,7 +188,9 @@ class Connection:
 
     def fail(self, answer: Answer, error: BaseException) -> None:
         """Answer a call with an exception (`Return.exception`)."""
-        self._return(answer, error if isinstance(error, CapenvError) else from_wire(*to_wire(error)))
+        self._return(
+            answer, error if isinstance(error, CapenvError) else from_wire(*to_wire(error))
+        )
 
     def abort(self, error: CapenvError) -> None:
         """End the connection and tell the peer why (`Abort`)."""
@@ -186,12 +209,14 @@ class Connection:
         for question in questions:
             canceled = question.state is QuestionState.CANCELED
             question.fire(QuestionInput.DISCONNECT)
+            question.forwarding = None
             if not canceled:
                 self._settle(question, Disconnected(str(error)))
                 self._events.append(Returned(question))
         for answer in answers:
             running = answer.state is AnswerState.RUNNING
             answer.fire(AnswerInput.DISCONNECT)
+            answer.carrier = None
             if running:
                 self._events.append(CallCanceled(answer))
         self._events.extend(Released(servant) for servant in servants)
@@ -220,7 +245,7 @@ class Connection:
             case Unimplemented(message=inner):
                 self._receive_unimplemented(inner)
             case Disembargo() | Unknown():
-                self._outbox += frame(echo(segments))
+                self._post(echo(segments))
             case _:
                 assert_never(message)
 
@@ -233,7 +258,9 @@ class Connection:
 
     def _receive_call(self, call: Call) -> None:
         if call.results_to_yourself:
-            raise ProtocolError("results kept for the caller's own question are not spoken here yet")
+            raise ProtocolError(
+                "results kept for the caller's own question are not spoken here yet"
+            )
         match call.target:
             case ImportedTarget(id=export_id):
                 target: Capability = self._exports.get(export_id)
@@ -271,34 +298,34 @@ class Connection:
         return answer
 
     def _deliver(
-        self, answer: Answer, target: Capability, interface_id: int, method_id: int, content: Content
+        self,
+        answer: Answer,
+        target: Capability,
+        interface_id: int,
+        method_id: int,
+        content: Content,
     ) -> None:
         if answer.state is AnswerState.FINISHED:
             self.fail(answer, RemoteError("the call was canceled"))
             return
+        target = _innermost(target)
         match target:
             case Hosted(servant=servant):
-                self._events.append(
-                    CallReceived(answer, servant, interface_id, method_id, content)
-                )
+                self._events.append(CallReceived(answer, servant, interface_id, method_id, content))
             case Broken(error=error):
                 self.fail(answer, error)
             case _:
                 # The peer's own object, given back to it: the call goes back the way it came.
-                try:
-                    carrier = self.call(target, interface_id, method_id, content)
-                except Overloaded as error:
-                    self.fail(answer, error)
-                    return
-                answer.carrier, carrier.forwarding = carrier, answer
-                if carrier.outcome is not None:
+                carrier = self.call(target, interface_id, method_id, content)
+                if carrier.outcome is None:
+                    answer.carrier, carrier.forwarding = carrier, answer
+                else:
                     self._return(answer, carrier.outcome)
 
     def _receive_return(self, message: Return) -> None:
         question = self._questions.get(message.answer_id)
         if message.release_param_caps:
-            for export_id in question.exports:
-                self._release_export(export_id, 1)
+            self._release_exports(question.exports)
         if question.state is QuestionState.CANCELED:
             # Finish.releaseResultCaps gave back whatever the results hold: nothing is imported.
             question.fire(QuestionInput.RETURN)
@@ -322,10 +349,7 @@ class Connection:
         self._questions.remove(question.id)
         if not message.no_finish_needed:
             self._send(Finish(question.id, release_result_caps=False))
-        if question.forwarding is not None:
-            self._return(question.forwarding, outcome)
-        else:
-            self._events.append(Returned(question))
+        self._tell(question, outcome)
 
     def _receive_finish(self, finish: Finish) -> None:
         answer = self._answers.find(finish.question_id)
@@ -333,30 +357,26 @@ class Connection:
             return  # we returned with noFinishNeeded, and the peer does not know that flag
         if answer.state is AnswerState.RETURNED:
             if finish.release_result_caps:
-                for export_id in answer.exports:
-                    self._release_export(export_id, 1)
+                self._release_exports(answer.exports)
             answer.fire(AnswerInput.FINISH)
             self._answers.remove(answer.id)
             return
         if answer.state is AnswerState.FINISHED:
             raise ProtocolError("the peer finished a question twice")
-        answer.fire(AnswerInput.FINISH)
-        if answer.carrier is not None:
-            self.cancel(answer.carrier)
-            self._return(answer, RemoteError("the call was canceled"))
-        else:
-            self._events.append(CallCanceled(answer))
+        self._stop(answer)
 
     def _receive_unimplemented(self, message: Message | None) -> None:
         match message:
             case Call(question_id=question_id) | Bootstrap(question_id=question_id):
                 question = self._questions.get(question_id)
+                self._release_exports(question.exports)  # the peer took nothing out of the message
                 canceled = question.state is QuestionState.CANCELED
                 question.fire(QuestionInput.RETURN)
                 self._questions.remove(question_id)
                 if not canceled:
-                    self._settle(question, UnimplementedError("the peer cannot do such a call"))
-                    self._events.append(Returned(question))
+                    error = UnimplementedError("the peer cannot do such a call")
+                    self._settle(question, error)
+                    self._tell(question, error)
             case _:
                 raise ProtocolError("the peer does not understand a message that every peer must")
 
@@ -364,6 +384,10 @@ class Connection:
         servant = self._exports.release(export_id, count)
         if servant is not None:
             self._events.append(Released(servant))
+
+    def _release_exports(self, export_ids: Sequence[int]) -> None:
+        for export_id in export_ids:
+            self._release_export(export_id, 1)
 
     # Capabilities across the wire.
 
@@ -395,7 +419,15 @@ class Connection:
 
         Raises:
             CapenvError: one of the capabilities is broken, or belongs to another connection.
+            Overloaded: a peer with our limits would take it for an attack and hang up.
         """
+        size = sum(map(len, content.segments))
+        if size > self.limits.message_bytes - _ENVELOPE_BYTES:
+            self._discard(content)
+            raise Overloaded(
+                f"a message of {size:,} bytes is more than the {self.limits.message_bytes:,} that a peer"
+                " takes; send less at once"
+            )
         if not content.capabilities:
             return Payload(content.segments), []
         exports: list[int] = []
@@ -405,7 +437,8 @@ class Connection:
                 table.append(self._descriptor(capability, exports))
         except CapenvError:
             for export_id in exports:
-                self._release_export(export_id, 1)
+                self._exports.release(export_id, 1)
+            self._discard(content)
             raise
         return Payload(content.segments, table), exports
 
@@ -413,24 +446,41 @@ class Connection:
         match None if capability is None else _innermost(capability):
             case None:
                 return NoCapability()
-            case Imported() as ours if self.imports.find(ours.id) is ours:
-                return ReceiverHosted(ours.id)
-            case Pipelined(question=asked, transform=transform):
-                return ReceiverAnswer(PromisedAnswer(asked.id, transform))
             case Hosted() as hosted:
                 exports.append(self._exports.add(hosted))
                 return SenderHosted(exports[-1])
             case Broken(error=error):
                 raise error
+            case peers:
+                route = self._route(peers)
+                if isinstance(route, ImportedTarget):
+                    return ReceiverHosted(route.id)
+                return ReceiverAnswer(route)
+
+    def _route(self, capability: Capability) -> MessageTarget:
+        """Return the name by which the peer knows an object of its own, or of results it owes us.
+
+        Raises:
+            Unimplemented: it is another peer's, who alone knows what its ids mean.
+        """
+        match capability:
+            case Imported(id=import_id) if self.imports.find(import_id) is capability:
+                return ImportedTarget(import_id)
+            case Pipelined(question=asked) if self._questions.find(asked.id) is asked:
+                return PromisedAnswer(asked.id, capability.transform)
             case _:
-                raise UnimplementedError("a capability of another connection cannot be sent yet")
+                raise UnimplementedError(
+                    "a capability of another connection cannot be used on this"
+                )
+
+    def _discard(self, outcome: Content | CapenvError) -> None:
+        """Tell of the objects in content that will not be sent, if the peer has no reference to them."""
+        if isinstance(outcome, Content):
+            for capability in outcome.capabilities:
+                if isinstance(capability, Hosted) and not self._exports.holds(capability):
+                    self._events.append(Released(capability.servant))
 
     # Ends of calls.
-
-    def _ask(self) -> Question:
-        question = Question()
-        question.id = self._questions.add(question)
-        return question
 
     def _answered(self, question: Question, error: CapenvError) -> Question:
         question.fire(QuestionInput.DISCONNECT)
@@ -439,55 +489,70 @@ class Connection:
         return question
 
     def _settle(self, question: Question, outcome: Content | CapenvError) -> None:
-        question.outcome = outcome
+        question.outcome, question.local = outcome, None
         for pipelined in list((question.pipelined or {}).values()):
             resolve_pipelined(pipelined, outcome)
 
+    def _tell(self, question: Question, outcome: Content | CapenvError) -> None:
+        """Pass an outcome on to whom it is for: the peer, if the question carried on a call of its."""
+        if question.forwarding is None:
+            self._events.append(Returned(question))
+        else:
+            answer, question.forwarding = question.forwarding, None
+            answer.carrier = None
+            self._return(answer, outcome)
+
+    def _stop(self, answer: Answer) -> None:
+        """Take an answer as wanted no more, and tell whoever works for it."""
+        answer.fire(AnswerInput.FINISH)
+        if answer.carrier is None:
+            self._events.append(CallCanceled(answer))
+        else:
+            carrier, answer.carrier = answer.carrier, None
+            carrier.forwarding = None
+            self.cancel(carrier)
+            self._return(answer, RemoteError("the call was canceled"))
+
     def _return(self, answer: Answer, outcome: Content | CapenvError) -> None:
-        if answer.local is not None:
-            if answer.local.outcome is None:
-                answer.local.fire(QuestionInput.RETURN)
-                self._settle(answer.local, outcome)
-                self._events.append(Returned(answer.local))
-            return
+        wanted = answer.state is AnswerState.RUNNING
         match answer.state:
             case AnswerState.DONE:  # the connection has ended
-                self._drop(outcome)
+                self._discard(outcome)
                 return
+            case AnswerState.RETURNED:
+                raise AssertionError("a call was answered twice")
+            case _ if answer.local is not None:
+                answer.fire(AnswerInput.RETURN)
+                if wanted:
+                    answer.local.fire(QuestionInput.RETURN)
+                    self._settle(answer.local, outcome)
+                    self._tell(answer.local, outcome)
             case AnswerState.FINISHED:
                 # Results may not follow a Finish: we would have to know its releaseResultCaps.
                 answer.fire(AnswerInput.RETURN)
                 self._answers.remove(answer.id)
                 self._send(Return(answer.id, Canceled()))
-                self._drop(outcome)
             case AnswerState.RUNNING:
                 outcome = self._send_return(answer, outcome)
-            case AnswerState.RETURNED:
-                raise AssertionError("a call was answered twice")
         answer.outcome = outcome
         queue, answer.queue = answer.queue, []
         for call in queue:
             target = _at(answer, call.transform)
             self._deliver(call.answer, target, call.interface_id, call.method_id, call.content)
-
-    def _drop(self, outcome: Content | CapenvError) -> None:
-        """Tell of the objects in results that nobody will ever hold."""
-        if isinstance(outcome, Content):
-            for capability in outcome.capabilities:
-                if isinstance(capability, Hosted) and capability.servant not in self._exports:
-                    self._events.append(Released(capability.servant))
+        if not wanted:
+            self._discard(outcome)
 
     def _send_return(self, answer: Answer, outcome: Content | CapenvError) -> Content | CapenvError:
         if isinstance(outcome, Content):
             try:
                 payload, answer.exports = self._describe(outcome)
             except CapenvError as error:
-                self._drop(outcome)
-                outcome = error
-        if isinstance(outcome, CapenvError):
+                return self._send_return(answer, error)
+        else:
             answer.fire(AnswerInput.RETURN)
             self._send(Return(answer.id, _wire_exception(outcome)))
-        elif payload.table:
+            return outcome
+        if payload.table:
             answer.fire(AnswerInput.RETURN)
             self._send(Return(answer.id, Results(payload)))
         else:
@@ -498,7 +563,12 @@ class Connection:
         return outcome
 
     def _send(self, message: Message) -> None:
-        self._outbox += frame(encode(message))
+        self._post(encode(message))
+
+    def _post(self, segments: Sequence[Buffer]) -> None:
+        buffers = frame(segments)
+        self._outbox += buffers
+        self.bytes_to_send += sum(map(len, buffers))
 
 
 def capability_content(capability: Capability) -> Content:

@@ -151,9 +151,7 @@ def _disembargo(body: Struct, segments: Segments, limits: Limits) -> Disembargo 
 
 
 def _payload(payload: Struct, segments: Segments, limits: Limits) -> Payload:
-    table = [
-        _descriptor(entry, limits) for entry in payload.structs(1, limits.capabilities)
-    ]
+    table = [_descriptor(entry, limits) for entry in payload.structs(1, limits.capabilities)]
     _make_root(segments, payload.slot(0))
     return Payload(segments, table)
 

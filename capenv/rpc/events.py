@@ -37,14 +37,14 @@ class Returned:
 
 @attrs.frozen(eq=False)
 class Released:
-    """The peer holds no more references to an object of ours."""
+    """The peer holds no more references to an object of ours, or results that held its first were dropped."""
 
     servant: object
 
 
 @attrs.frozen(eq=False)
 class Closed:
-    """The connection has ended. Nothing follows; send what is left and close the link."""
+    """The connection has ended. Nothing follows but what late answers drop; send what is left."""
 
     error: CapenvError
 

@@ -34,6 +34,10 @@ class Exports:
         self._table.get(export_id).references += 1
         return export_id
 
+    def holds(self, capability: Hosted) -> bool:
+        """Return whether the peer has a reference to the object."""
+        return id(capability.servant) in self._ids
+
     def get(self, export_id: int) -> Hosted:
         """Return the object; a `ProtocolError` if there is none of that id."""
         return Hosted(self._table.get(export_id).servant)

@@ -42,7 +42,9 @@ class Struct:
         """Return the bit at `index`."""
         if index >= self._data << 6:
             return False
-        return bool(self.segments[self.segment][(self.start << 3) + (index >> 3)] >> (index & 7) & 1)
+        return bool(
+            self.segments[self.segment][(self.start << 3) + (index >> 3)] >> (index & 7) & 1
+        )
 
     def u16(self, index: int) -> int:
         """Return the 16-bit field at `index`, in units of its size."""

@@ -42,7 +42,7 @@ TRANSITIONS: Final = {
 class Question:
     """A call of ours. `outcome` is set once, when it is answered, canceled or cut off."""
 
-    __slots__ = ("exports", "forwarding", "id", "outcome", "pipelined", "state", "waiter")
+    __slots__ = ("exports", "forwarding", "id", "local", "outcome", "pipelined", "state", "waiter")
 
     def __init__(self) -> None:
         self.id = -1
@@ -54,6 +54,8 @@ class Question:
         """One reference per path: two would have two queues and could lose the order of calls."""
         self.forwarding: Answer | None = None
         """The peer's call that this one carries on, if it is not ours."""
+        self.local: Answer | None = None
+        """The answer awaited, if the call is on an object of our own or on what such a call returns."""
         self.waiter: object = None
         """Whatever the driver keeps here."""
 

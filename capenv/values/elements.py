@@ -46,9 +46,8 @@ class ElementCodec:
     def write(self, builder: Any, element: Any, *, check: bool = True) -> None:
         """Fill an `Element` builder with the packed form of an element.
 
-        The receiver gets the very same types, with these exceptions: where the space has arrays,
-        lists and tuples of numbers and Python numbers become arrays; where it has a Tuple, a list
-        or array becomes a tuple.
+        The receiver gets the very same types, but where the space has a Tuple, a list or array
+        becomes a tuple.
 
         Unless `check`, leaves may be anything that can be sent, and arrive as they are.
 

@@ -28,7 +28,7 @@ class Member(Protocol):
     """The elements of one space."""
 
     def admit(self, value: Any, check: bool) -> Any:
-        """Return a value as an element of the space; Python sequences and numbers become arrays.
+        """Return a value as an element of the space.
 
         Unless `check`, what a leaf does not contain is returned as it is.
 
@@ -99,24 +99,20 @@ class ArrayMember:
         return np.ndarray(self._shape, self._dtype, frame, offset)
 
     def admit(self, value: Any, check: bool) -> Any:
-        """Return an array that the space contains."""
-        if not self.fits(value):
-            value = self._converted(value, check)
-        if check and self._is_inside is not None and not self._is_inside(value):
-            index = first_outside(np.asarray(value), self._low, self._high)
-            worst = np.asarray(value)[index]
+        """Return what the space contains: an array, or the Python numbers that Gymnasium takes for one."""
+        if not check:
+            return value
+        array = value if self.fits(value) else self._taken_for(value)
+        if self._is_inside is not None and not self._is_inside(array):
+            index = first_outside(np.asarray(array), self._low, self._high)
+            worst = np.asarray(array)[index]
             raise NotMemberError(f"is {worst}, outside {brief(self._space)}", *index)
         return value
 
-    def _converted(self, value: Any, check: bool) -> Any:
-        try:
-            if not isinstance(value, np.ndarray | np.generic):
-                value = self._array(value)
-            self._check_type(value)
-        except NotMemberError:
-            if check:
-                raise
-        return value
+    def _taken_for(self, value: Any) -> Any:
+        array = value if isinstance(value, np.ndarray | np.generic) else self._array(value)
+        self._check_type(array)
+        return array
 
     def _array(self, value: Any) -> Any:
         """Return what Gymnasium takes a Python sequence or number for, if nothing is lost by it."""

@@ -185,6 +185,8 @@ class OneOfMember:
 
 def _rows(batch: Space, value: Any) -> list[Any]:
     """Return the elements in a batch."""
+    if isinstance(value, dict | tuple) and not value:
+        return []  # of a space without leaves, whose batches Gymnasium cannot take apart
     try:
         return list(batching.iterate(batch, value))
     except Exception as error:

@@ -80,6 +80,7 @@ class Environment:
                 f"the maker of {self.id} returned {type(env).__name__}, not a gymnasium.Env"
             )
         try:
+            _check_render_mode(env, settings.get("render_mode"))
             return World(self._describe(env), settings, env, self._check_observations)
         except CapenvError:
             env.close()
@@ -125,6 +126,19 @@ class Environment:
                 raise BadSettings(
                     f"{self.id} needs the setting {setting.name!r}{kind}; give it one"
                 )
+
+
+def _check_render_mode(env: gymnasium.Env[Any, Any], mode: Any) -> None:
+    """Raise BadSettings if the environment has no such mode; by itself it might only warn its host."""
+    modes: list[str] = list(env.metadata.get("render_modes") or ())
+    # Gymnasium makes lists of frames of any mode, and windows of arrays.
+    known = [
+        *modes,
+        *(f"{name}_list" for name in modes),
+        *(["human"] if "rgb_array" in modes else []),
+    ]
+    if mode is not None and mode not in known:
+        raise BadSettings(f"there is no render_mode {mode!r}; it has {', '.join(modes) or 'none'}")
 
 
 def _registered(id: str) -> tuple[Callable[..., Any], tuple[tuple[Setting, ...], bool]]:  # noqa: A002

@@ -64,8 +64,11 @@ class Session:
         vacate: Callable[[], None],
         check_observations: bool = True,
     ) -> None:
-        self.check_observations = check_observations
-        """Whether an observation outside its space's bounds is an error."""
+        self._check_observations = check_observations
+        self._over = False
+        """Whether the episode has ended."""
+        self._beyond = False
+        """Whether the last step was one after that."""
         self._environment = environment
         self._seat = seat
         self._env = env
@@ -82,6 +85,15 @@ class Session:
             self._environment, self._seat, self._env.render_mode, self.restored
         )
 
+    @property
+    def check_observations(self) -> bool:
+        """Whether it is an error if the last observation is outside its space's bounds.
+
+        It is none in a step after the episode's end, which Gymnasium lets an agent take but does not
+        define: CartPole then leaves its bounds.
+        """
+        return self._check_observations and not self._beyond
+
     def reset(
         self, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> ResetResult:
@@ -96,6 +108,7 @@ class Session:
         match result:
             case (observation, dict() as info):
                 self._state = TRANSITIONS[self._state, SessionInput.RESET]
+                self._over = self._beyond = False
                 return ResetResult(observation, info, self._np_random_seed())
             case _:
                 raise self._failed("reset", "it did not return an observation and an info dict")
@@ -114,6 +127,7 @@ class Session:
             case (observation, reward, terminated, truncated, dict() as info):
                 ended = self._truth("terminated", terminated)
                 cut_short = self._truth("truncated", truncated)
+                self._beyond, self._over = self._over, self._over or ended or cut_short
                 return TimeStep(observation, reward, ended, cut_short, info)
             case _:
                 raise self._failed(

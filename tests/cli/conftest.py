@@ -14,8 +14,8 @@ SECONDS = 60.0
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def capenv(*arguments: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "capenv", *arguments]
+def capenv(*arguments: str, warnings: str = "error") -> list[str]:
+    return [sys.executable, "-W", warnings, "-m", "capenv", *arguments]
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +39,9 @@ def run() -> Run:
 def start() -> Callable[..., "subprocess.Popen[str]"]:
     """Start a command whose output is read as it comes."""
 
-    def start(*arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            capenv(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def start(*arguments: str, warnings: str = "error") -> "subprocess.Popen[str]":
+        command = capenv(*arguments, warnings=warnings)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
 

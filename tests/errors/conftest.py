@@ -1,13 +1,9 @@
-"""Puts this directory's helper modules (errors_*.py) where its tests can import them, and serves to them."""
+"""Hosts for the tests to trouble."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from errors_process import HostProcess
 
 

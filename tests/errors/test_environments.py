@@ -108,6 +108,17 @@ def test_bad_settings(
     assert told(raised.value) == sentence
 
 
+def test_a_render_mode_that_there_is_not() -> None:
+    host = capenv.Host()
+    host.add("Taxi-v4")
+    with (
+        capenv.serve(host) as server,
+        pytest.warns(UserWarning, match="not in the possible render_modes"),  # to the host
+        pytest.raises(BadSettings, match="no render_mode 'rgb'; it has human, ansi, rgb_array"),
+    ):
+        capenv.make(server.url("Taxi-v4"), render_mode="rgb")
+
+
 def test_settings_where_nothing_is_left_to_choose(host: HostProcess) -> None:
     with pytest.raises(
         BadSettings, match="names a world, where everything is chosen already; leave"

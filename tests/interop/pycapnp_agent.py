@@ -8,9 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-import capnp
-
 import capenv.schema
+import capnp
 
 SCHEMA = Path(capenv.schema.__file__).parent
 host = capnp.load(str(SCHEMA / "host.capnp"))

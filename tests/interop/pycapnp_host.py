@@ -10,9 +10,8 @@ import struct
 import sys
 from pathlib import Path
 
-import capnp
-
 import capenv.schema
+import capnp
 
 SCHEMA = Path(capenv.schema.__file__).parent
 host = capnp.load(str(SCHEMA / "host.capnp"))

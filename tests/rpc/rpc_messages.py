@@ -3,6 +3,9 @@
 from typing import Any
 
 import attrs
+from hypothesis import strategies as st
+from rpc_schema import BODY, bodies, body_segments, fill, first_segment_words, probe, read_body
+
 from capenv.rpc.messages import (
     Abort,
     Bootstrap,
@@ -31,8 +34,6 @@ from capenv.rpc.messages import (
     WireException,
 )
 from capenv.rpc.pointers import follow
-from hypothesis import strategies as st
-from rpc_schema import BODY, bodies, body_segments, fill, first_segment_words, probe, read_body
 
 ids = st.one_of(st.integers(0, 3), st.integers(0, 2**32 - 1))
 paths = st.lists(st.integers(0, 2**16 - 1), max_size=5).map(tuple)
@@ -126,7 +127,9 @@ def write(builder: Any, message: Message) -> None:
             call.questionId = message.question_id
             _write_target(call.target, message.target)
             call.interfaceId, call.methodId = message.interface_id, message.method_id
-            setattr(call.sendResultsTo, "yourself" if message.results_to_yourself else "caller", None)
+            setattr(
+                call.sendResultsTo, "yourself" if message.results_to_yourself else "caller", None
+            )
             call.noPromisePipelining = message.no_promise_pipelining
             call.onlyPromisePipeline = message.only_promise_pipeline
             _write_payload(call.params, message.params)
@@ -290,7 +293,9 @@ def _read_outcome(body: Any) -> Any:
 
 
 def _read_payload(payload: Any) -> BodyPayload:
-    body = read_body(payload.content.as_struct(probe.Body.schema)) if payload._has("content") else None
+    body = (
+        read_body(payload.content.as_struct(probe.Body.schema)) if payload._has("content") else None
+    )
     table = [_read_descriptor(entry) for entry in payload.capTable]
     return BodyPayload(_segments_of(body), table)
 

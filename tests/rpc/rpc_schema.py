@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import capnp
-from capenv.rpc.interface import Interface, StructType
 from hypothesis import strategies as st
+
+from capenv.rpc.interface import Interface, StructType
 
 _SITE_PACKAGES = str(Path(capnp.__file__).parent.parent)
 _PROBE = Path(__file__).parents[1] / "interop" / "probe.capnp"

@@ -4,6 +4,11 @@ import struct
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rpc_messages import messages, plain, read, write
+from rpc_schema import HOLDER, bodies, body_segments, complete, first_segment_words, probe, rpc
+
 from capenv.errors import ProtocolError
 from capenv.rpc import encoding
 from capenv.rpc.builder import capability_pointer
@@ -32,10 +37,6 @@ from capenv.rpc.messages import (
     WireException,
 )
 from capenv.rpc.pointers import CapabilityPointer, Segments, Struct, follow
-from hypothesis import given
-from hypothesis import strategies as st
-from rpc_messages import messages, plain, read, write
-from rpc_schema import HOLDER, bodies, body_segments, complete, first_segment_words, probe, rpc
 
 LIMITS = Limits()
 
@@ -253,7 +254,9 @@ def test_a_message_of_zeros_is_an_unimplemented_about_nothing() -> None:
     assert message.message is None
 
 
-@pytest.mark.parametrize("segments", [[b""], [bytes(8)], [capability_pointer(0).to_bytes(8, "little")]])
+@pytest.mark.parametrize(
+    "segments", [[b""], [bytes(8)], [capability_pointer(0).to_bytes(8, "little")]]
+)
 def test_a_message_without_a_root_struct_is_refused(segments: list[bytes]) -> None:
     with pytest.raises(ProtocolError):
         decode(arrived(segments), LIMITS)

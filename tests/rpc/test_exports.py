@@ -3,11 +3,12 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from capenv.errors import Overloaded, ProtocolError
 from capenv.rpc.capability import Hosted
 from capenv.rpc.exports import Exports
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 class Thing:

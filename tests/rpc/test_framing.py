@@ -5,11 +5,12 @@ import struct
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from capenv.errors import ProtocolError
 from capenv.rpc.framing import MessageReader, frame
 from capenv.rpc.limits import Limits
-from hypothesis import given
-from hypothesis import strategies as st
 
 CHUNK = 1 << 16
 
@@ -63,7 +64,9 @@ def test_messages_around_the_size_of_a_chunk_arrive(
     assert feed(MessageReader(Limits()), stream_of(messages), sizes) == messages
 
 
-@given(messages=messages.filter(bool), sizes=st.lists(st.integers(1, 99), min_size=1), data=st.data())
+@given(
+    messages=messages.filter(bool), sizes=st.lists(st.integers(1, 99), min_size=1), data=st.data()
+)
 def test_a_stream_that_breaks_off_is_noticed(
     messages: list[list[bytes]], sizes: list[int], data: st.DataObject
 ) -> None:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from capenv.rpc.imports import Imports
 from hypothesis import given
 from hypothesis import strategies as st
+
+from capenv.rpc.imports import Imports
 
 
 @given(

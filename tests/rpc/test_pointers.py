@@ -4,11 +4,12 @@ import struct
 from typing import Any
 
 import pytest
-from capenv.errors import ProtocolError
-from capenv.rpc.pointers import CapabilityPointer, List, Segments, Struct, Target, follow
 from hypothesis import given
 from hypothesis import strategies as st
 from rpc_schema import bodies, body_segments, complete, first_segment_words, probe, read_body
+
+from capenv.errors import ProtocolError
+from capenv.rpc.pointers import CapabilityPointer, List, Segments, Struct, Target, follow
 
 
 def walk(body: Struct) -> dict[str, Any]:

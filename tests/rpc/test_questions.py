@@ -4,6 +4,9 @@ import gc
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from capenv.errors import RemoteError
 from capenv.rpc import answers, questions
 from capenv.rpc.answers import Answer, AnswerInput, AnswerState
@@ -11,8 +14,6 @@ from capenv.rpc.builder import capability_pointer
 from capenv.rpc.capability import Broken, Content, Hosted
 from capenv.rpc.connection import capability_content
 from capenv.rpc.questions import Question, QuestionInput, QuestionState, resolve_pipelined
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(state=st.sampled_from(QuestionState), event=st.sampled_from(QuestionInput))
@@ -80,7 +81,9 @@ def test_one_path_has_one_pipelined_capability() -> None:
 
 
 @given(early=st.booleans(), path=st.sampled_from([(), (0,), (1, 2)]))
-def test_what_is_pipelined_becomes_what_the_results_hold(early: bool, path: tuple[int, ...]) -> None:
+def test_what_is_pipelined_becomes_what_the_results_hold(
+    early: bool, path: tuple[int, ...]
+) -> None:
     question, hosted = Question(), Hosted(object())
     pipelined = question.pipeline(*path) if early else None
     question.outcome = capability_content(hosted)

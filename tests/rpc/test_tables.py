@@ -1,10 +1,11 @@
 """Ids: ours are the lowest free, the peer's are whatever it says."""
 
 import pytest
-from capenv.errors import Overloaded, ProtocolError
-from capenv.rpc.tables import LocalTable, RemoteTable
 from hypothesis import given
 from hypothesis import strategies as st
+
+from capenv.errors import Overloaded, ProtocolError
+from capenv.rpc.tables import LocalTable, RemoteTable
 
 
 @given(steps=st.lists(st.one_of(st.none(), st.integers(0, 30))))

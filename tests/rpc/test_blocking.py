@@ -1,0 +1,428 @@
+"""The blocking driver, over real sockets, against a peer in another thread."""
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import pytest
+import trio
+from capenv.transports.sockets import SocketLink
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rpc_messages import messages
+from rpc_probe import ECHO, Probe, params, socket_pair, text_of, text_params
+from rpc_schema import PROBE
+
+from capenv.blocking import BlockingConnection
+from capenv.errors import (
+    DeadlineExceeded,
+    Disconnected,
+    EnvironmentFailed,
+    RemoteError,
+    Unimplemented,
+)
+from capenv.rpc.capability import Capability, Content, Hosted
+from capenv.rpc.connection import Connection
+from capenv.rpc.framing import MessageReader
+from capenv.rpc.messages import Canceled, Return
+from capenv.rpc.servant import Request
+from capenv.vat import VatConnection
+
+
+@contextlib.contextmanager
+def served(probe: Probe | None = None, bootstrap: Any = None) -> Iterator[BlockingConnection]:
+    """Return a connection to a probe that another thread runs under Trio."""
+    link, far = socket_pair()
+    probe = probe or Probe()
+
+    async def serve() -> None:
+        probe.connection = VatConnection(SocketLink(far), probe)
+        await probe.connection.run()
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    connection = BlockingConnection(link, bootstrap)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def root_of(connection: BlockingConnection) -> Capability:
+    found = connection.wait(connection.bootstrap()).capability()
+    assert found is not None
+    return found
+
+
+def echo(connection: BlockingConnection, root: Capability, text: str) -> str:
+    return text_of(connection.wait(connection.call(root, ECHO, text_params(text))))
+
+
+def test_calls_pipelines_and_errors() -> None:
+    with served() as connection:
+        root = connection.bootstrap().pipeline()
+        child = connection.call(root, PROBE["child"], params("child", name="second"))
+        inner = child.pipeline(PROBE["child"].results.slot("child"))
+        name = connection.wait(connection.call(inner, PROBE["name"], params("name")))
+        assert PROBE["name"].results.read(name.segments).name == "second"
+        with pytest.raises(EnvironmentFailed, match="it fell over"):
+            connection.wait(
+                connection.call(root, PROBE["fail"], params("fail", reason="it fell over"))
+            )
+        with pytest.raises(Unimplemented):
+            connection.wait(connection.call(root, PROBE["missing"], params("missing")))
+        assert echo(connection, root, "still there") == "still there"
+
+
+@given(order=st.permutations(range(5)), skip=st.sets(st.integers(0, 4)))
+@settings(max_examples=20)
+def test_answers_go_to_their_questions_in_whatever_order_they_are_waited_for(
+    order: list[int], skip: set[int]
+) -> None:
+    with served() as connection:
+        root = root_of(connection)
+        questions = [
+            connection.call(root, PROBE["slow"], params("slow", text=str(n))) for n in range(5)
+        ]
+        for number in skip:
+            connection.cancel(questions[number])
+        for number in order:
+            if number in skip:
+                with pytest.raises(RemoteError, match="canceled"):
+                    connection.wait(questions[number])
+            else:
+                assert text_of(connection.wait(questions[number])) == str(number)
+        assert echo(connection, root, "last") == "last"
+
+
+def test_a_deadline_ends_the_wait_and_not_the_connection() -> None:
+    probe = Probe()
+    with served(probe) as connection:
+        root = root_of(connection)
+        with pytest.raises(DeadlineExceeded):
+            connection.wait(connection.call(root, PROBE["hang"], params("hang")), timeout=0.02)
+        connection.wait(connection.call(root, PROBE["slow"], params("slow", text="still there")))
+        assert probe.hanging == 0
+
+
+class Peer:
+    """The far end of a link, played by the test itself, one message at a time."""
+
+    def __init__(self, far: socket.socket, probe: Probe) -> None:
+        self.socket = far
+        self.core = Connection(Hosted(probe))
+        self.reader = MessageReader(self.core.limits)
+
+    def take(self) -> None:
+        """Receive once, without answering."""
+        count = self.socket.recv_into(self.reader.buffer())
+        for segments in self.reader.received(count):
+            self.core.receive(segments)
+
+    def give(self) -> None:
+        """Send what is to be sent."""
+        self.socket.sendall(b"".join(bytes(buffer) for buffer in self.core.data_to_send()))
+
+
+@contextlib.contextmanager
+def played() -> Iterator[tuple[BlockingConnection, Peer, Capability]]:
+    """Return a connection, its peer, and the peer's first object."""
+    link, far = socket_pair()
+    connection, peer = BlockingConnection(link), Peer(far, Probe())
+    question = connection.bootstrap()
+    connection.flush()
+    peer.take()
+    peer.give()
+    root = connection.wait(question).capability()
+    assert root is not None
+    try:
+        yield connection, peer, root
+    finally:
+        connection.close()
+        far.close()
+
+
+def answer_all(peer: Peer) -> None:
+    while (event := peer.core.next_event()) is not None:
+        if hasattr(event, "servant") and hasattr(event, "content"):
+            text = ECHO.params.read(event.content.segments).text
+            results = ECHO.results.new()
+            results.text = text
+            peer.core.respond(event.answer, ECHO.results.content(results))
+
+
+def test_an_answer_that_comes_late_goes_to_nobody() -> None:
+    with played() as (connection, peer, root):
+        late = connection.call(root, ECHO, text_params("late"))
+        with pytest.raises(DeadlineExceeded):
+            connection.wait(late, timeout=0.01)
+        peer.take()
+        answer_all(peer)
+        peer.give()
+        for text in ("one", "two"):
+            question = connection.call(root, ECHO, text_params(text))
+            assert question.id != late.id or text == "two"
+            connection.flush()
+            peer.take()
+            answer_all(peer)
+            peer.give()
+            assert text_of(connection.wait(question)) == text
+        assert isinstance(late.outcome, RemoteError)
+
+
+@contextlib.contextmanager
+def interrupt_after(seconds: float) -> Iterator[None]:
+    """Raise KeyboardInterrupt in whatever runs by then."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_an_interrupt_while_waiting_leaves_the_connection_whole() -> None:
+    probe = Probe()
+    with served(probe) as connection:
+        root = root_of(connection)
+        for number in range(5):
+            with pytest.raises(KeyboardInterrupt), interrupt_after(0.02):
+                connection.wait(connection.call(root, PROBE["hang"], params("hang")))
+            assert echo(connection, root, str(number)) == str(number)
+        connection.wait(connection.call(root, PROBE["slow"], params("slow", text="")))
+        assert probe.hanging == 0
+
+
+def test_an_interrupt_while_sending_leaves_the_connection_whole() -> None:
+    with played() as (connection, peer, root):
+        big = connection.call(root, PROBE["data"], params("data", data=bytes(8 << 20)))
+        with pytest.raises(KeyboardInterrupt), interrupt_after(0.05):
+            connection.wait(big)
+        received: list[bool] = []
+
+        def read() -> None:
+            while not received:
+                peer.take()
+                while (event := peer.core.next_event()) is not None:
+                    received.append(True)
+                    peer.core.respond(event.answer, text_params("answer"))  # type: ignore[union-attr]
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        connection.flush()
+        reader.join()
+        peer.give()
+        question = connection.call(root, ECHO, text_params("next"))
+        connection.flush()
+        peer.take()
+        answer_all(peer)
+        peer.give()
+        assert text_of(connection.wait(question)) == "next"
+
+
+def interrupted_at(moment: int, act: Callable[[], object]) -> bool:
+    """Run `act` with a KeyboardInterrupt before the line of that number; return whether it came so far."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if not frame.f_globals["__name__"].startswith("capenv."):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == moment:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_interrupt_at_any_line_mixes_up_nothing() -> None:
+    """The connection goes on, and every answer is right, or it says that it has ended."""
+    ended = moment = 0
+    came = True
+    while came:
+        moment += 3
+        with served() as connection:
+            root = root_of(connection)
+            came = interrupted_at(moment, partial(echo, connection, root, "interrupted"))
+            try:
+                assert [echo(connection, root, text) for text in ("next", "last")] == [
+                    "next",
+                    "last",
+                ]
+            except Disconnected:
+                assert "an interrupt came" in str(connection.core.closed)
+                ended += 1
+    assert 0 < ended < moment // 3
+
+
+class Blocking(Probe):
+    """A probe of this side, called while this side waits."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        super().__init__()
+        self.act = act
+
+    def echo(self, request: Request) -> Content:
+        self.act()
+        return super().echo(request)
+
+
+def call_back(connection: BlockingConnection, root: Capability, mine: Probe) -> str:
+    content = params("callBack", {"target": Hosted(mine)}, text="back")
+    return text_of(connection.wait(connection.call(root, PROBE["callBack"], content)))
+
+
+def test_a_capability_passed_is_called_back_while_waiting() -> None:
+    with served() as connection:
+        mine = Probe("mine")
+        assert call_back(connection, root_of(connection), mine) == "back"
+        assert mine.log == ["back"]
+        root = root_of(connection)
+        echo(connection, root, "the release has come before this")
+        assert mine.releases == 1
+
+
+def test_an_object_called_back_may_itself_call_and_wait() -> None:
+    with served() as connection:
+        root = root_of(connection)
+        heard: list[str] = []
+        mine = Blocking(lambda: heard.append(echo(connection, root, "from within")))
+        assert call_back(connection, root, mine) == "back"
+        assert heard == ["from within"]
+        assert echo(connection, root, "still there") == "still there"
+
+
+def test_an_interrupt_in_an_object_called_back_fails_the_call_alone() -> None:
+    def act() -> None:
+        raise KeyboardInterrupt
+
+    with served() as connection:
+        root = root_of(connection)
+        with pytest.raises(KeyboardInterrupt):
+            call_back(connection, root, Blocking(act))
+        assert echo(connection, root, "still there") == "still there"
+
+
+def test_an_object_that_must_wait_cannot_be_called_back() -> None:
+    class Waiting(Probe):
+        async def echo(self, request: Request) -> Content:  # type: ignore[override]
+            raise AssertionError
+
+    with served() as connection, pytest.raises(Unimplemented, match="nothing can wait"):
+        call_back(connection, root_of(connection), Waiting())
+
+
+def test_an_internal_error_is_logged_here_and_told_by_its_class_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def act() -> None:
+        raise ValueError("the password is swordfish")
+
+    with served() as connection, caplog.at_level(logging.ERROR, "capenv.blocking"):
+        with pytest.raises(RemoteError, match="ValueError") as caught:
+            call_back(connection, root_of(connection), Blocking(act))
+        assert "swordfish" not in str(caught.value)
+    assert "swordfish" in caplog.text
+
+
+def test_an_object_of_our_own_is_called_without_the_peer() -> None:
+    link, far = socket_pair()
+    connection = BlockingConnection(link)
+    question = connection.call(Hosted(Probe("mine")), ECHO, text_params("myself"))
+    assert text_of(connection.wait(question, timeout=5)) == "myself"
+    connection.close()
+    far.close()
+
+
+def test_a_mistake_of_the_caller_does_not_end_the_connection() -> None:
+    with served() as connection:
+        root = root_of(connection)
+        with pytest.raises(TypeError):
+            connection.call(None, ECHO, text_params("null"))  # type: ignore[arg-type]
+        assert echo(connection, root, "still there") == "still there"
+
+
+def test_a_peer_that_goes_away_fails_what_is_waited_for() -> None:
+    with played() as (connection, peer, root):
+        question = connection.call(root, ECHO, text_params("anybody?"))
+        other = connection.call(root, ECHO, text_params("or you?"))
+        connection.flush()
+        peer.socket.close()
+        for asked in (question, other, connection.call(root, ECHO, text_params("late"))):
+            with pytest.raises(Disconnected):
+                connection.wait(asked)
+
+
+def test_the_reason_of_the_peer_is_told() -> None:
+    with played() as (connection, peer, root):
+        question = connection.call(root, ECHO, text_params("hello"))
+        peer.core.abort(Disconnected("closing time"))
+        peer.give()
+        peer.socket.close()
+        with pytest.raises(Disconnected, match="closing time"):
+            connection.wait(question)
+
+
+def test_a_peer_that_breaks_a_rule_is_told_so_in_the_end() -> None:
+    with played() as (connection, peer, root):
+        question = connection.call(root, ECHO, text_params("hello"))
+        peer.core._send(Return(99, Canceled()))
+        peer.give()
+        with pytest.raises(Disconnected):
+            connection.wait(question)
+        connection.close()
+        while peer.core.closed is None:
+            peer.take()
+        assert "id not among" in str(peer.core.closed)
+
+
+def test_closing_is_idempotent_and_sends_what_is_left() -> None:
+    with played() as (connection, peer, root):
+        del root
+        connection.close()
+        connection.close()
+        peer.take()
+        assert peer.core.closed is None
+        with pytest.raises(Disconnected):
+            connection.wait(connection.bootstrap())
+
+
+@given(arriving=st.lists(messages, max_size=6))
+@settings(max_examples=60)
+def test_no_sequence_of_messages_hangs_or_breaks_the_driver(arriving: list[Any]) -> None:
+    link, far = socket_pair()
+    connection = BlockingConnection(link, Probe())
+    sender = Connection()
+    for message in arriving:
+        sender._send(message)
+    far.sendall(b"".join(bytes(buffer) for buffer in sender.data_to_send()))
+    far.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(Disconnected, RemoteError):
+        connection.wait(connection.bootstrap(), timeout=5)
+    connection.close()
+    far.close()
+    assert connection.core.idle
