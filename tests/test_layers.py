@@ -31,7 +31,7 @@ rpc.framing rpc.encoding rpc.decoding rpc.tables
 rpc.capability
 rpc.questions
 rpc.answers rpc.exports rpc.imports
-rpc.events rpc.interface
+rpc.events rpc.interface rpc.references
 rpc.connection rpc.servant
 rpc
 vat blocking

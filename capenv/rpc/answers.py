@@ -1,12 +1,13 @@
 """Calls that the peer made: the `answers` table of `rpc.capnp`."""
 
 import enum
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from capenv.errors import CapenvError
-from capenv.rpc.capability import Content
+from capenv.errors import CapenvError, RemoteError
+from capenv.rpc.capability import Broken, Capability, Content
 
 if TYPE_CHECKING:
     from capenv.rpc.questions import Question
@@ -80,3 +81,17 @@ class Answer:
     def fire(self, event: AnswerInput) -> None:
         """Move on; a KeyError is a mistake of ours."""
         self.state = TRANSITIONS[self.state, event]
+
+    def capability(self, transform: Sequence[int]) -> Capability:
+        """Return the capability at a path in the results, as they were when they were returned."""
+        match self.outcome:
+            case Content() as content:
+                try:
+                    found = content.capability(*transform)
+                except CapenvError as error:
+                    return Broken(error)
+                return found or Broken(RemoteError("the capability called is null"))
+            case CapenvError() as error:
+                return Broken(error)
+            case None:
+                raise AssertionError("the results are not there")

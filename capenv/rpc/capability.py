@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from capenv.errors import CapenvError, ProtocolError
+from capenv.rpc.builder import capability_pointer
 from capenv.rpc.pointers import CapabilityPointer, List, Segments, Struct, follow
 
 if TYPE_CHECKING:
@@ -59,12 +60,24 @@ class Broken(Capability):
         self.error = error
 
 
+def innermost(capability: Capability) -> Capability:
+    """Return what a capability has turned out to be, as far as is known."""
+    while isinstance(capability, Pipelined) and capability.resolution is not None:
+        capability = capability.resolution
+    return capability
+
+
 @attrs.frozen(eq=False)
 class Content:
     """The params or results of a call: a message of its own, and the capabilities its pointers index."""
 
     segments: Segments
     capabilities: Sequence[Capability | None] = ()
+
+    @classmethod
+    def of(cls, capability: Capability) -> "Content":
+        """Return content whose root is a bare capability, as a Bootstrap's results are."""
+        return cls([bytearray(capability_pointer(0).to_bytes(8, "little"))], [capability])
 
     def capability(self, *path: int) -> Capability | None:
         """Return the capability at a path of pointer fields and list indexes from the root.

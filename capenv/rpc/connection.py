@@ -10,7 +10,7 @@ The rules are those of `rpc.capnp`; each place names the message and field that 
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import assert_never
 
 from capenv.errors import (
     CapenvError,
@@ -25,49 +25,44 @@ from capenv.errors import (
 from capenv.errors import Unimplemented as UnimplementedError
 from capenv.link import Buffer
 from capenv.rpc.answers import Answer, AnswerInput, AnswerState, QueuedCall
-from capenv.rpc.builder import capability_pointer
-from capenv.rpc.capability import Broken, Capability, Content, Hosted, Imported, Pipelined
+from capenv.rpc.capability import (
+    Broken,
+    Capability,
+    Content,
+    Hosted,
+    Imported,
+    Pipelined,
+    innermost,
+)
 from capenv.rpc.decoding import decode
 from capenv.rpc.encoding import echo, encode
 from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
-from capenv.rpc.exports import Exports
 from capenv.rpc.framing import frame
-from capenv.rpc.imports import Imports
 from capenv.rpc.limits import Limits
 from capenv.rpc.messages import (
     Abort,
     Bootstrap,
     Call,
     Canceled,
-    Descriptor,
     Disembargo,
     Finish,
     ImportedTarget,
     Message,
-    MessageTarget,
-    NoCapability,
-    Payload,
     PromisedAnswer,
-    ReceiverAnswer,
-    ReceiverHosted,
     Release,
     Resolve,
     Results,
     ResultsSentElsewhere,
     Return,
-    SenderHosted,
     TakeFromOtherQuestion,
     Unimplemented,
     Unknown,
-    UnknownDescriptor,
     WireException,
 )
 from capenv.rpc.pointers import Segments
 from capenv.rpc.questions import Question, QuestionInput, QuestionState, resolve_pipelined
+from capenv.rpc.references import References
 from capenv.rpc.tables import LocalTable, RemoteTable
-
-_ENVELOPE_BYTES: Final = 1 << 16
-"""What a message may need beside the content that it carries: its header and its capability table."""
 
 
 class Connection:
@@ -77,12 +72,17 @@ class Connection:
         self.limits = limits or Limits()
         self.closed: CapenvError | None = None
         """Why the connection ended, once it has."""
-        self.imports = Imports()
         self._bootstrap = bootstrap
         self._questions: LocalTable[Question] = LocalTable("questions")
         self._answers: RemoteTable[Answer] = RemoteTable("questions")
-        self._exports = Exports(self.limits.exports)
         self._events: deque[Event] = deque()
+        self._references = References(
+            self._questions,
+            self._answers,
+            self.limits,
+            lambda servant: self._events.append(Released(servant)),
+        )
+        self.imports = self._references.imports
         self._outbox: list[Buffer] = []
         self.bytes_to_send = 0
         """How much `data_to_send` would return: what a peer that does not read makes us hold."""
@@ -119,7 +119,10 @@ class Connection:
     def idle(self) -> bool:
         """Whether every table is empty: no call in flight, no reference held by either side."""
         return not (
-            len(self._questions) or len(self._answers) or len(self._exports) or len(self.imports)
+            len(self._questions)
+            or len(self._answers)
+            or len(self._references.exports)
+            or len(self.imports)
         )
 
     # What the driver does.
@@ -138,7 +141,7 @@ class Connection:
     ) -> Question:
         """Call a method. A call that cannot even be sent is answered at once, by its failure."""
         question = Question()
-        target = _innermost(target)
+        target = innermost(target)
         match target:
             case Broken(error=error):
                 return self._answered(question, error)
@@ -161,8 +164,8 @@ class Connection:
         if self.closed is not None:
             return self._answered(question, Disconnected(str(self.closed)))
         try:
-            route = self._route(target)
-            payload, question.exports = self._describe(content)
+            route = self._references.route(target)
+            payload, question.exports = self._references.describe(content)
             question.id = self._questions.add(question)
         except CapenvError as error:
             return self._answered(question, error)
@@ -204,7 +207,7 @@ class Connection:
             return
         self.closed = error
         questions, answers = self._questions.drain(), self._answers.drain()
-        servants = self._exports.drain()
+        servants = self._references.exports.drain()
         self.imports.drain()
         for question in questions:
             canceled = question.state is QuestionState.CANCELED
@@ -233,13 +236,13 @@ class Connection:
             case Finish():
                 self._receive_finish(message)
             case Release(id=export_id, reference_count=count):
-                self._release_export(export_id, count)
+                self._references.release([export_id], count)
             case Bootstrap(question_id=question_id):
                 self._receive_bootstrap(question_id)
             case Resolve(resolution=resolution):
                 # Calls go on through the promise, whose host passes them on: no reference is due.
                 if not isinstance(resolution, WireException):
-                    self._receive_capability(resolution)
+                    self._references.capability(resolution)
             case Abort(exception=exception):
                 self.disconnect(from_wire(exception.kind, exception.reason))
             case Unimplemented(message=inner):
@@ -254,7 +257,7 @@ class Connection:
         if self._bootstrap is None:
             self.fail(answer, RemoteError("this vat offers nothing to connect to"))
             return
-        self.respond(answer, capability_content(self._bootstrap))
+        self.respond(answer, Content.of(self._bootstrap))
 
     def _receive_call(self, call: Call) -> None:
         if call.results_to_yourself:
@@ -263,7 +266,7 @@ class Connection:
             )
         match call.target:
             case ImportedTarget(id=export_id):
-                target: Capability = self._exports.get(export_id)
+                target: Capability = self._references.exports.get(export_id)
             case PromisedAnswer() as promised:
                 known = self._answers.find(promised.question_id)
                 if known is None or known.state is AnswerState.FINISHED:
@@ -273,15 +276,15 @@ class Connection:
                     self._queue(known, promised.transform, call)
                     return
                 else:
-                    target = _at(known, promised.transform)
+                    target = known.capability(promised.transform)
             case _:
                 assert_never(call.target)
-        content = self._receive_payload(call.params)
+        content = self._references.receive(call.params)
         answer = self._begin(call.question_id)
         self._deliver(answer, target, call.interface_id, call.method_id, content)
 
     def _queue(self, known: Answer, transform: tuple[int, ...], call: Call) -> None:
-        content = self._receive_payload(call.params)
+        content = self._references.receive(call.params)
         answer = self._begin(call.question_id)
         if len(known.queue) >= self.limits.pipelined_calls:
             self.fail(answer, Overloaded("too many calls wait for one answer"))
@@ -308,7 +311,7 @@ class Connection:
         if answer.state is AnswerState.FINISHED:
             self.fail(answer, RemoteError("the call was canceled"))
             return
-        target = _innermost(target)
+        target = innermost(target)
         match target:
             case Hosted(servant=servant):
                 self._events.append(CallReceived(answer, servant, interface_id, method_id, content))
@@ -325,7 +328,7 @@ class Connection:
     def _receive_return(self, message: Return) -> None:
         question = self._questions.get(message.answer_id)
         if message.release_param_caps:
-            self._release_exports(question.exports)
+            self._references.release(question.exports)
         if question.state is QuestionState.CANCELED:
             # Finish.releaseResultCaps gave back whatever the results hold: nothing is imported.
             question.fire(QuestionInput.RETURN)
@@ -334,7 +337,7 @@ class Connection:
         outcome: Content | CapenvError
         match message.outcome:
             case Results(payload=payload):
-                outcome = self._receive_payload(payload)
+                outcome = self._references.receive(payload)
             case WireException(kind=kind, reason=reason):
                 outcome = from_wire(kind, reason)
             case Canceled():
@@ -357,7 +360,7 @@ class Connection:
             return  # we returned with noFinishNeeded, and the peer does not know that flag
         if answer.state is AnswerState.RETURNED:
             if finish.release_result_caps:
-                self._release_exports(answer.exports)
+                self._references.release(answer.exports)
             answer.fire(AnswerInput.FINISH)
             self._answers.remove(answer.id)
             return
@@ -369,7 +372,9 @@ class Connection:
         match message:
             case Call(question_id=question_id) | Bootstrap(question_id=question_id):
                 question = self._questions.get(question_id)
-                self._release_exports(question.exports)  # the peer took nothing out of the message
+                self._references.release(
+                    question.exports
+                )  # the peer took nothing out of the message
                 canceled = question.state is QuestionState.CANCELED
                 question.fire(QuestionInput.RETURN)
                 self._questions.remove(question_id)
@@ -379,106 +384,6 @@ class Connection:
                     self._tell(question, error)
             case _:
                 raise ProtocolError("the peer does not understand a message that every peer must")
-
-    def _release_export(self, export_id: int, count: int) -> None:
-        servant = self._exports.release(export_id, count)
-        if servant is not None:
-            self._events.append(Released(servant))
-
-    def _release_exports(self, export_ids: Sequence[int]) -> None:
-        for export_id in export_ids:
-            self._release_export(export_id, 1)
-
-    # Capabilities across the wire.
-
-    def _receive_payload(self, payload: Payload) -> Content:
-        if not payload.table:
-            return Content(payload.segments)
-        return Content(payload.segments, [self._receive_capability(d) for d in payload.table])
-
-    def _receive_capability(self, descriptor: Descriptor) -> Capability | None:
-        match descriptor:
-            case NoCapability():
-                return None
-            case SenderHosted(id=import_id):
-                return self.imports.add(import_id)
-            case ReceiverHosted(id=export_id):
-                return self._exports.find(export_id) or _unknown_reference()
-            case ReceiverAnswer(answer=promised):
-                answer = self._answers.find(promised.question_id)
-                if answer is None or answer.state is not AnswerState.RETURNED:
-                    return _unknown_reference()
-                return _at(answer, promised.transform)
-            case UnknownDescriptor():
-                return Broken(UnimplementedError("a capability of a kind unknown here"))
-            case _:
-                assert_never(descriptor)
-
-    def _describe(self, content: Content) -> tuple[Payload, list[int]]:
-        """Return the payload, with its capability table as of now, and the exports it counts.
-
-        Raises:
-            CapenvError: one of the capabilities is broken, or belongs to another connection.
-            Overloaded: a peer with our limits would take it for an attack and hang up.
-        """
-        size = sum(map(len, content.segments))
-        if size > self.limits.message_bytes - _ENVELOPE_BYTES:
-            self._discard(content)
-            raise Overloaded(
-                f"a message of {size:,} bytes is more than the {self.limits.message_bytes:,} that a peer"
-                " takes; send less at once"
-            )
-        if not content.capabilities:
-            return Payload(content.segments), []
-        exports: list[int] = []
-        table: list[Descriptor] = []
-        try:
-            for capability in content.capabilities:
-                table.append(self._descriptor(capability, exports))
-        except CapenvError:
-            for export_id in exports:
-                self._exports.release(export_id, 1)
-            self._discard(content)
-            raise
-        return Payload(content.segments, table), exports
-
-    def _descriptor(self, capability: Capability | None, exports: list[int]) -> Descriptor:
-        match None if capability is None else _innermost(capability):
-            case None:
-                return NoCapability()
-            case Hosted() as hosted:
-                exports.append(self._exports.add(hosted))
-                return SenderHosted(exports[-1])
-            case Broken(error=error):
-                raise error
-            case peers:
-                route = self._route(peers)
-                if isinstance(route, ImportedTarget):
-                    return ReceiverHosted(route.id)
-                return ReceiverAnswer(route)
-
-    def _route(self, capability: Capability) -> MessageTarget:
-        """Return the name by which the peer knows an object of its own, or of results it owes us.
-
-        Raises:
-            Unimplemented: it is another peer's, who alone knows what its ids mean.
-        """
-        match capability:
-            case Imported(id=import_id) if self.imports.find(import_id) is capability:
-                return ImportedTarget(import_id)
-            case Pipelined(question=asked) if self._questions.find(asked.id) is asked:
-                return PromisedAnswer(asked.id, capability.transform)
-            case _:
-                raise UnimplementedError(
-                    "a capability of another connection cannot be used on this"
-                )
-
-    def _discard(self, outcome: Content | CapenvError) -> None:
-        """Tell of the objects in content that will not be sent, if the peer has no reference to them."""
-        if isinstance(outcome, Content):
-            for capability in outcome.capabilities:
-                if isinstance(capability, Hosted) and not self._exports.holds(capability):
-                    self._events.append(Released(capability.servant))
 
     # Ends of calls.
 
@@ -517,7 +422,7 @@ class Connection:
         wanted = answer.state is AnswerState.RUNNING
         match answer.state:
             case AnswerState.DONE:  # the connection has ended
-                self._discard(outcome)
+                self._references.discard(outcome)
                 return
             case AnswerState.RETURNED:
                 raise AssertionError("a call was answered twice")
@@ -537,15 +442,15 @@ class Connection:
         answer.outcome = outcome
         queue, answer.queue = answer.queue, []
         for call in queue:
-            target = _at(answer, call.transform)
+            target = answer.capability(call.transform)
             self._deliver(call.answer, target, call.interface_id, call.method_id, call.content)
         if not wanted:
-            self._discard(outcome)
+            self._references.discard(outcome)
 
     def _send_return(self, answer: Answer, outcome: Content | CapenvError) -> Content | CapenvError:
         if isinstance(outcome, Content):
             try:
-                payload, answer.exports = self._describe(outcome)
+                payload, answer.exports = self._references.describe(outcome)
             except CapenvError as error:
                 return self._send_return(answer, error)
         else:
@@ -569,36 +474,6 @@ class Connection:
         buffers = frame(segments)
         self._outbox += buffers
         self.bytes_to_send += sum(map(len, buffers))
-
-
-def capability_content(capability: Capability) -> Content:
-    """Return content whose root is a bare capability, as a Bootstrap's results are."""
-    return Content([bytearray(capability_pointer(0).to_bytes(8, "little"))], [capability])
-
-
-def _innermost(capability: Capability) -> Capability:
-    while isinstance(capability, Pipelined) and capability.resolution is not None:
-        capability = capability.resolution
-    return capability
-
-
-def _at(answer: Answer, transform: Sequence[int]) -> Capability:
-    """Return the capability at a path in an answer's results, as they were when it was returned."""
-    match answer.outcome:
-        case Content() as content:
-            try:
-                found = content.capability(*transform)
-            except CapenvError as error:
-                return Broken(error)
-            return found or Broken(RemoteError("the capability called is null"))
-        case CapenvError() as error:
-            return Broken(error)
-        case None:
-            raise AssertionError("the results are not there")
-
-
-def _unknown_reference() -> Broken:
-    return Broken(RemoteError("a reference to something that is not there (any more)"))
 
 
 def _wire_exception(error: CapenvError) -> WireException:

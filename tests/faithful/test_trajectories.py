@@ -52,6 +52,12 @@ def test_a_list_is_as_good_an_action_as_it_is_locally(urls: dict[str, str]) -> N
             pair.step([torque])
 
 
+def drift(pair: Twins) -> None:
+    """Go on far out of the space's bounds."""
+    for _ in range(200):
+        pair.step(1)
+
+
 def test_steps_after_the_end_are_what_they_are_locally(urls: dict[str, str]) -> None:
     pair = twins("CartPole-v1", urls)
     with pair.local, pair.remote:
@@ -59,8 +65,7 @@ def test_steps_after_the_end_are_what_they_are_locally(urls: dict[str, str]) -> 
         while not pair.over:
             pair.step(1)
         with pytest.warns(UserWarning, match="already returned terminated"):  # from the local one
-            for _ in range(200):  # far out of the space's bounds
-                pair.step(1)
+            drift(pair)
         assert pair.local.unwrapped.state[0] > 4.8
         pair.reset(seed=7)
         pair.step(1)

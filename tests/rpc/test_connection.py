@@ -21,7 +21,7 @@ from capenv.errors import (
 )
 from capenv.rpc import messages as wire
 from capenv.rpc.capability import Broken, Content, Hosted, Imported
-from capenv.rpc.connection import Connection, capability_content
+from capenv.rpc.connection import Connection
 from capenv.rpc.encoding import echo, encode
 from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
 from capenv.rpc.limits import Limits
@@ -254,7 +254,7 @@ def test_results_for_a_peer_that_has_gone_are_let_go() -> None:
     core.disconnect(Disconnected("gone"))
     events_of(core)
     made = Thing(0)
-    core.respond(answer, capability_content(Hosted(made)))
+    core.respond(answer, Content.of(Hosted(made)))
     assert [event.servant for event in events_of(core) if isinstance(event, Released)] == [made]
 
 
@@ -330,8 +330,8 @@ def test_more_exports_than_allowed_fail_the_call_that_asks() -> None:
     core, _ = connected(Limits(exports=2))
     give(core, call_of(1, OFFERED), call_of(2, OFFERED))
     first, second = (e.answer for e in events_of(core) if isinstance(e, CallReceived))
-    core.respond(first, capability_content(Hosted(Thing(0))))
-    core.respond(second, capability_content(Hosted(Thing(0))))
+    core.respond(first, Content.of(Hosted(Thing(0))))
+    core.respond(second, Content.of(Hosted(Thing(0))))
     _, message = sent_messages(core)
     assert isinstance(message, Return)
     assert isinstance(message.outcome, WireException)
@@ -358,9 +358,7 @@ def asked(core: Connection) -> Imported:
         core,
         Return(
             question.id,
-            Results(
-                Payload(capability_content(Broken(RemoteError(""))).segments, [SenderHosted(3)])
-            ),
+            Results(Payload(Content.of(Broken(RemoteError(""))).segments, [SenderHosted(3)])),
         ),
     )
     assert [type(m) for m in sent_messages(core)] == [Bootstrap, Finish]

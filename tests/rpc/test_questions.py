@@ -12,7 +12,6 @@ from capenv.rpc import answers, questions
 from capenv.rpc.answers import Answer, AnswerInput, AnswerState
 from capenv.rpc.builder import capability_pointer
 from capenv.rpc.capability import Broken, Content, Hosted
-from capenv.rpc.connection import capability_content
 from capenv.rpc.questions import Question, QuestionInput, QuestionState, resolve_pipelined
 
 
@@ -86,7 +85,7 @@ def test_what_is_pipelined_becomes_what_the_results_hold(
 ) -> None:
     question, hosted = Question(), Hosted(object())
     pipelined = question.pipeline(*path) if early else None
-    question.outcome = capability_content(hosted)
+    question.outcome = Content.of(hosted)
     if pipelined is not None:
         resolve_pipelined(pipelined, question.outcome)
     else:
