@@ -5,11 +5,11 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import capenv.schema
-import capenv.transports
 import pytest
 
 import capenv
+import capenv.schema
+import capenv.transports
 
 # From the ground up, as in DESIGN section 2. Within a package the modules have an order too: those on one
 # line may not import each other.

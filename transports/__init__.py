@@ -7,9 +7,6 @@ import math
 from typing import assert_never
 
 import trio
-from capenv.transports.memory import listen_memory, open_memory, open_memory_blocking
-from capenv.transports.tcp import listen_tcp, open_tcp, open_tcp_blocking
-from capenv.transports.unix import listen_unix, open_unix, open_unix_blocking
 
 from capenv.errors import DeadlineExceeded
 from capenv.link import (
@@ -21,6 +18,9 @@ from capenv.link import (
     TcpAddress,
     UnixAddress,
 )
+from capenv.transports.memory import listen_memory, open_memory, open_memory_blocking
+from capenv.transports.tcp import listen_tcp, open_tcp, open_tcp_blocking
+from capenv.transports.unix import listen_unix, open_unix, open_unix_blocking
 
 __all__ = ["connect", "connect_blocking", "listen"]
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import attrs
 import trio
-from capenv.transports.sockets import SocketLink
 
 from capenv.link import Address, Link
+from capenv.transports.sockets import SocketLink
 
 ACCEPT_PAUSE: Final = 0.1
 """Seconds to leave others for giving back what accepting ran out of, file descriptors above all."""

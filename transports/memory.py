@@ -5,11 +5,10 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from capenv.transports.listener import SocketListener
-from capenv.transports.sockets import BlockingSocketLink, SocketLink, admitted, admitted_blocking
-
 from capenv.errors import AddressInUse, LinkError, NothingListening
 from capenv.link import Listener, MemoryAddress
+from capenv.transports.listener import SocketListener
+from capenv.transports.sockets import BlockingSocketLink, SocketLink, admitted, admitted_blocking
 
 # A caller makes a socket pair, and passes one end through the listener's bell. So the queue of
 # callers is the kernel's: bounded, safe between threads, and pollable like any other door.

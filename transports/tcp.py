@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from capenv.transports.listener import SocketListener
-from capenv.transports.sockets import BlockingSocketLink, SocketLink
 
 from capenv.errors import AddressInUse, DeadlineExceeded, LinkError, NothingListening
 from capenv.link import Listener, TcpAddress
+from capenv.transports.listener import SocketListener
+from capenv.transports.sockets import BlockingSocketLink, SocketLink
 
 
 async def open_tcp(address: TcpAddress) -> SocketLink:

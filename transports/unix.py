@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
-from capenv.transports.listener import SocketListener
-from capenv.transports.sockets import BlockingSocketLink, SocketLink, admitted, admitted_blocking
 
 from capenv.errors import AddressInUse, LinkError, NothingListening
 from capenv.link import Listener, UnixAddress
+from capenv.transports.listener import SocketListener
+from capenv.transports.sockets import BlockingSocketLink, SocketLink, admitted, admitted_blocking
 
 MAX_PATH: Final = 107
 """Bytes of a socket's path: sun_path, less the final NUL."""

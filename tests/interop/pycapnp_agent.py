@@ -8,8 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-import capenv.schema
 import capnp
+
+import capenv.schema
 
 SCHEMA = Path(capenv.schema.__file__).parent
 host = capnp.load(str(SCHEMA / "host.capnp"))

@@ -10,8 +10,9 @@ import struct
 import sys
 from pathlib import Path
 
-import capenv.schema
 import capnp
+
+import capenv.schema
 
 SCHEMA = Path(capenv.schema.__file__).parent
 host = capnp.load(str(SCHEMA / "host.capnp"))

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import trio
-from capenv.transports import listen
 from rpc_probe import Probe
 
 from capenv.errors import Disconnected
 from capenv.link import UnixAddress
+from capenv.transports import listen
 from capenv.vat import VatConnection
 
 PEER = str(Path(__file__).parent / "pycapnp_probe.py")

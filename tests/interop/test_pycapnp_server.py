@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import pytest
 import trio
-from capenv.transports import connect, connect_blocking
 from rpc_probe import ECHO, Probe, params, text_of, text_params
 from rpc_schema import PROBE
 
@@ -17,6 +16,7 @@ from capenv.blocking import BlockingConnection
 from capenv.errors import DeadlineExceeded, Disconnected, RemoteError, Unimplemented
 from capenv.link import UnixAddress
 from capenv.rpc.capability import Capability, Content, Hosted
+from capenv.transports import connect, connect_blocking
 from capenv.vat import VatConnection
 
 PEER = str(Path(__file__).parent / "pycapnp_probe.py")

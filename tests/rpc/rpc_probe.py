@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
-from capenv.transports.sockets import BlockingSocketLink, SocketLink
 from rpc_schema import PROBE
 
 from capenv.errors import EnvironmentFailed
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.servant import Request, Servant
+from capenv.transports.sockets import BlockingSocketLink, SocketLink
 from capenv.vat import VatConnection
 
 ECHO = PROBE["echo"]

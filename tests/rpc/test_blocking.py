@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import trio
-from capenv.transports.sockets import SocketLink
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rpc_messages import messages
@@ -33,6 +32,7 @@ from capenv.rpc.connection import Connection
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.messages import Canceled, Return
 from capenv.rpc.servant import Request
+from capenv.transports.sockets import SocketLink
 from capenv.vat import VatConnection
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from capenv.transports import connect, listen
-from capenv.transports.sockets import SocketLink
 from hypothesis import given
 from hypothesis import strategies as st
 from rpc_probe import ECHO, Probe, params, text_of, text_params, two_vats
@@ -22,6 +20,8 @@ from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived
 from capenv.rpc.servant import Request
+from capenv.transports import connect, listen
+from capenv.transports.sockets import SocketLink
 from capenv.vat import VatConnection, serve
 
 

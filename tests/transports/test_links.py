@@ -12,8 +12,6 @@ from typing import NoReturn
 import pytest
 import trio
 import trio.testing
-from capenv.transports import connect, connect_blocking, listen
-from capenv.transports.sockets import BlockingSocketLink, SocketLink, unsent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +25,8 @@ from capenv.link import (
     TcpAddress,
     UnixAddress,
 )
+from capenv.transports import connect, connect_blocking, listen
+from capenv.transports.sockets import BlockingSocketLink, SocketLink, unsent
 
 PATIENCE = 30.0
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from capenv.transports import connect, connect_blocking, listen
-from capenv.transports.listener import SocketListener
-from capenv.transports.unix import MAX_PATH
 
 from capenv.errors import AddressInUse, DeadlineExceeded, LinkError, NothingListening
 from capenv.link import Address, Link, MemoryAddress, TcpAddress, UnixAddress
+from capenv.transports import connect, connect_blocking, listen
+from capenv.transports.listener import SocketListener
+from capenv.transports.unix import MAX_PATH
 
 
 async def echo(link: Link) -> None:

@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import numpy as np
+
 from capenv.schema import values as schema_values
 
 

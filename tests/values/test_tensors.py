@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capenv.schema import values as schema_values
 from exactness import identical, new, sent
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import NAMES, arrays
 
 from capenv.errors import ProtocolError
+from capenv.schema import values as schema_values
 from capenv.values import DTYPES, read_tensor, write_tensor
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from capenv.schema import values as schema_values
 from exactness import identical, mutated, new, sent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import keys, values
 
 from capenv.errors import ProtocolError
+from capenv.schema import values as schema_values
 from capenv.values import (
     MAX_DEPTH,
     UnrepresentableError,
