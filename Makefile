@@ -27,6 +27,7 @@ types: $(DEV)
 
 examples: $(DEV)
 	.ci/examples $(BIN)
+	$(BIN)/python .ci/readme
 
 wheel: $(DEV)
 	rm -rf dist
