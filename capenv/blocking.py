@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 import attrs
 
 from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, ProtocolError, Unimplemented
+from capenv.interrupts import Interrupts
 from capenv.link import BlockingLink, Buffer
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.connection import Connection
@@ -39,8 +40,8 @@ class BlockingConnection:
     """One connection, used by one thread at a time.
 
     A KeyboardInterrupt while waiting leaves the connection whole: what was sent in part is completed
-    by the next call, and an answer that comes late goes to the question that it answers. One that
-    falls into the few instructions in which the tables change ends the connection instead.
+    by the next call, and an answer that comes late goes to the question that it answers. `ask` keeps
+    one out of the few instructions in which the tables change, where it would end the connection.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class BlockingConnection:
         self._sent: list[int] = []
         self._received: list[int] = []
         self._changing = False
+        self._interrupts = Interrupts()
+        self._change = _Change(self)
         self._lock = threading.RLock()
         self._bytes_sent = 0
         self._bytes_received = 0
@@ -64,17 +67,31 @@ class BlockingConnection:
 
     def bootstrap(self) -> Question:
         """Ask for the peer's first capability."""
-        with self._lock, _Change(self):
+        with self._lock, self._change:
             return self.core.bootstrap()
 
     def call(self, target: Capability, method: Method, content: Content) -> Question:
         """Make a call, to be sent with the next `wait`."""
-        with self._lock, _Change(self):
+        with self._lock, self._change:
             return self.core.call(target, method.interface_id, method.id, content)
+
+    def ask(
+        self, target: Capability, method: Method, content: Content, timeout: float | None = None
+    ) -> Content:
+        """Call a method and return its results.
+
+        An interrupt (Ctrl-C) in the meantime leaves the connection whole, whenever it comes.
+
+        Raises:
+            DeadlineExceeded: no answer within `timeout` seconds; the call is canceled.
+            CapenvError: the call failed.
+        """
+        with self._interrupts:
+            return self.wait(self.call(target, method, content), timeout)
 
     def cancel(self, question: Question) -> None:
         """Want no answer any more."""
-        with self._lock, _Change(self):
+        with self._lock, self._change:
             self.core.cancel(question)
 
     def wait(self, question: Question, timeout: float | None = None) -> Content:
@@ -129,7 +146,7 @@ class BlockingConnection:
 
     def _send(self, deadline: float | None) -> None:
         self._account_sent()
-        with _Change(self):
+        with self._change:
             self._unsent.extend(self.core.data_to_send())
         while self._unsent:
             try:
@@ -144,7 +161,7 @@ class BlockingConnection:
         return list(self._unsent)
 
     def _account_sent(self) -> None:
-        with _Change(self):
+        with self._change:
             while self._sent:
                 count = self._sent.pop()
                 self._bytes_sent += count
@@ -162,7 +179,7 @@ class BlockingConnection:
             except Disconnected as error:
                 self._lose(error)
                 return
-        with _Change(self):
+        with self._change:
             count = self._received.pop()
             self._bytes_received += count
             if count == 0:
@@ -184,14 +201,14 @@ class BlockingConnection:
             pass
 
     def _lose(self, error: Disconnected) -> None:
-        with _Change(self):
+        with self._change:
             self.core.disconnect(error)
             self._unsent.clear()
 
     def _carry_out_events(self) -> None:
         # Methods of ours run between changes, so that they may call, and be interrupted.
         while True:
-            with _Change(self):
+            with self._change:
                 event = self.core.next_event()
             match event:
                 case None:
@@ -215,14 +232,14 @@ class BlockingConnection:
             if not isinstance(reply, Content):
                 raise Unimplemented("this object lives where nothing can wait")
         except BaseException as error:
-            with _Change(self):
+            with self._change:
                 self.core.fail(call.answer, error)
             if not isinstance(error, Exception):
                 raise
             if not isinstance(error, CapenvError):
                 _log.error("a call failed with an internal error", exc_info=error)
         else:
-            with _Change(self):
+            with self._change:
                 self.core.respond(call.answer, reply)
 
 
@@ -240,12 +257,14 @@ class _Change:
                 "an interrupt came at a moment that left the connection unusable; connect again"
             )
             raise Disconnected(str(self._connection.core.closed))
+        self._connection._interrupts.held = True
         self._connection._changing = True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Errors of ours are raised in an orderly way; anything else may have left half a change.
         if kind is None or issubclass(kind, CapenvError | TypeError):
             self._connection._changing = False
+        self._connection._interrupts.let_go()
 
 
 def _left(deadline: float | None) -> float | None:

@@ -15,7 +15,7 @@ import capenv.transports
 # line may not import each other.
 ORDER = """
 schema errors
-link
+link interrupts
 url
 transports
 values.naming values.reading values.bounds

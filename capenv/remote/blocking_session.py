@@ -88,20 +88,20 @@ class BlockingSession:
     def reset(self, seed: int | None, options: Mapping[str, Any] | None) -> ResetResult:
         """`Session.reset`."""
         params = session_messages.write_reset(seed, options)
-        question = self._connection.call(self._capability, SESSION["reset"], params)
-        return self._messages.read_reset_result(self._connection.wait(question))
+        content = self._connection.ask(self._capability, SESSION["reset"], params)
+        return self._messages.read_reset_result(content)
 
     def step(self, action: Any) -> TimeStep:
         """`Session.step`."""
         params = self._messages.write_step(action)
-        question = self._connection.call(self._capability, SESSION["step"], params)
-        return self._messages.read_time_step(self._connection.wait(question))
+        content = self._connection.ask(self._capability, SESSION["step"], params)
+        return self._messages.read_time_step(content)
 
     def render(self) -> Any:
         """`Session.render`."""
         method = SESSION["render"]
-        question = self._connection.call(self._capability, method, method.params.content())
-        return session_messages.read_rendering(self._connection.wait(question))
+        content = self._connection.ask(self._capability, method, method.params.content())
+        return session_messages.read_rendering(content)
 
     @property
     def connected(self) -> bool:
@@ -117,8 +117,8 @@ class BlockingSession:
         try:
             if self.connected and not self.description.restored:
                 method = SESSION["leave"]
-                question = self._connection.call(self._capability, method, method.params.content())
-                self._connection.wait(question, _CLOSE_SECONDS)
+                params = method.params.content()
+                self._connection.ask(self._capability, method, params, _CLOSE_SECONDS)
         except CapenvError:
             pass  # the closing of the connection tells the host as well
         finally:
