@@ -34,13 +34,18 @@ def test_outside_of_a_change_it_comes_at_once() -> None:
 def test_within_a_change_it_waits() -> None:
     interrupts = Interrupts()
     done = []
-    with pytest.raises(KeyboardInterrupt), interrupts:
-        interrupts.held = True
-        interrupt()
-        interrupt()
-        done.append("change")
-        interrupts.let_go()
-        done.append("more")
+
+    def change() -> None:
+        with interrupts:
+            interrupts.held = True
+            interrupt()
+            interrupt()
+            done.append("change")
+            interrupts.let_go()
+            done.append("more")
+
+    with pytest.raises(KeyboardInterrupt):
+        change()
     assert done == ["change"]
     with interrupts:  # it came once
         interrupts.held = True
