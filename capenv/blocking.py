@@ -5,6 +5,7 @@ ours is waited for, and must answer at once.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -49,6 +50,7 @@ class BlockingConnection:
     ) -> None:
         self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits)
         self._link = link
+        self._process = os.getpid()
         self._reader = MessageReader(self.core.limits)
         self._unsent: deque[Buffer] = deque()
         self._sent: list[int] = []
@@ -62,8 +64,11 @@ class BlockingConnection:
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands, as far as is known, and no interrupt left it unusable."""
-        return self.core.closed is None and not self._changing
+        """Whether the connection stands, as far as is known, and no interrupt left it unusable.
+
+        A fork has none: the connection is its parent's.
+        """
+        return self.core.closed is None and not self._changing and self._process == os.getpid()
 
     def bootstrap(self) -> Question:
         """Ask for the peer's first capability."""
@@ -132,7 +137,8 @@ class BlockingConnection:
     def close(self) -> None:
         """End the connection. Idempotent."""
         try:
-            self.flush(timeout=0.1)
+            if self._process == os.getpid():
+                self.flush(timeout=0.1)
         except (CapenvError, OSError):
             pass
         self.core.disconnect(Disconnected("this side closed the connection"))

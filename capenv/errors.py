@@ -217,7 +217,7 @@ def from_wire(kind: int, reason: str) -> CapenvError:
 
     What would move the cursor or colour the text of whoever prints the reason is left out.
     """
-    if "Traceback (most recent call last)" in reason:
+    if "Traceback (most recent call last)" in reason and not _CATEGORY.match(reason):
         # A server written with pycapnp tells its whole traceback; the last line says what is wrong.
         _, _, last = reason.rstrip().rpartition("\n")
         reason = last.partition(": ")[2] or last

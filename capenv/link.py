@@ -95,7 +95,7 @@ class BlockingLink(Protocol):
         """
 
     def close(self) -> None:
-        """Close both directions at once. Idempotent."""
+        """Close both directions at once; in a fork, whose parent's the link is, neither. Idempotent."""
 
 
 class Listener(Protocol):

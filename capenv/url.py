@@ -34,6 +34,7 @@ MAX_HINTS: Final = 8
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _HOST_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253})):(0|[1-9][0-9]{0,4})")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
+_SPACE = re.compile(r"\s")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SHAPES = (
     "capnp://insecure@<host>:<port>/<secret>, capnp://insecure@/<socket path>/<secret>, "
@@ -118,6 +119,9 @@ class CapabilityURL:
             place, secret = _place(security, authority), path.removeprefix("/")
         else:
             socket, _, secret = path.rpartition("/")
+            if not secret and _like_secret(socket.rpartition("/")[2]):
+                # It would be taken for a file name, and told to whoever reads of the failure.
+                raise URLError("the URL has a / behind its secret; leave that / out")
             place = _unix(socket)
         if isinstance(place, TcpAddress) and place.port == 0:
             raise URLError("port 0 is only for listening; use the port that the server reports")
@@ -143,7 +147,7 @@ class CapabilityURL:
         security, authority, path, hints = _split(text)
         # The secret of a Unix URL given by mistake would be taken for a file name, and logged.
         secret = path.strip("/") if authority else path.rpartition("/")[2]
-        if (authority and secret) or len(secret) == len(_encode(bytes(SECRET_SIZE))):
+        if (authority and secret) or _like_secret(secret):
             raise URLError("an address to listen at has no secret; cut off the last / and the rest")
         return cls(security, _place(security, authority) if authority else _unix(path), hints)
 
@@ -203,7 +207,11 @@ class RevealedURL(str):
 
 def _split(text: str) -> tuple[Security, str, str, tuple[Address, ...]]:
     """Return security, authority, path and hints."""
+    if not isinstance(text, str):
+        raise URLError(f"a capability URL is a str, not a {type(text).__name__}")
     text = text[:].strip()  # not str(text), which a RevealedURL redacts
+    if _SPACE.search(text):
+        raise URLError("a capability URL has no spaces or line breaks; copy one URL, not several")
     if not text.startswith(SCHEME):
         raise URLError(f"a capability URL begins with {SCHEME}; it looks like {_SHAPES}")
     if len(text) > MAX_URL_LENGTH:
@@ -290,6 +298,10 @@ def _print(address: Address) -> str:
 
 def _print_hint(address: Address) -> str:
     return f"unix:{_print(address)}" if isinstance(address, UnixAddress) else _print(address)
+
+
+def _like_secret(name: str) -> bool:
+    return len(name) == len(_encode(bytes(SECRET_SIZE))) and bool(_BASE64URL.fullmatch(name))
 
 
 def _encode(data: bytes) -> str:

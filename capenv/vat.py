@@ -23,28 +23,43 @@ from capenv.rpc.servant import Reply, Servant
 _log = logging.getLogger("capenv.vat")
 _FAREWELL_SECONDS = 1.0
 _QUEUED_BYTES = 64 << 20
+_PROMPT_MESSAGES = 8
+"""So many first messages of a connection are answered one by one: behind the hello and in the same flight
+may come the making of a world, which takes long, and hello has a deadline."""
+_PROMPT_BYTES = 16 << 10
+"""So little is taken by any socket at once: more might wait for a peer that itself waits to send."""
 
 
 class Response:
     """A call that has been made. Await it for its content; what it will hold can be called at once."""
 
     def __init__(
-        self, connection: "VatConnection", question: Question, method: Method | None
+        self,
+        connection: "VatConnection",
+        question: Question,
+        method: Method | None,
+        *,
+        keep: bool = False,
     ) -> None:
         self._connection = connection
         self._question = question
         self._method = method
+        self._keep = keep
 
     def __await__(self) -> Generator[Any, Any, Content]:
         return self._wait().__await__()
 
     async def _wait(self) -> Content:
-        await self._connection.wait(self._question)
+        await self._connection.wait(self._question, keep=self._keep)
         outcome = self._question.outcome
         if isinstance(outcome, Content):
             return outcome
         assert outcome is not None
         raise _own_copy(outcome)
+
+    def kept(self) -> "Response":
+        """Return the same response, still wanted when all who await it are cancelled."""
+        return Response(self._connection, self._question, self._method, keep=True)
 
     def pipeline(self, name: str) -> Pipelined:
         """Return the capability that will be in the named field of the results, to be called now."""
@@ -101,8 +116,11 @@ class VatConnection:
         self._pump()
         return Response(self, question, method)
 
-    async def wait(self, question: Question) -> None:
-        """Wait for a question's outcome. Cancelled, it tells the peer that nobody waits any more."""
+    async def wait(self, question: Question, *, keep: bool = False) -> None:
+        """Wait for a question's outcome.
+
+        Once the last who waited is cancelled, so is the question, unless it is to be kept.
+        """
         if question.outcome is not None:
             await trio.lowlevel.checkpoint()
             return
@@ -112,8 +130,9 @@ class VatConnection:
         try:
             await question.waiter.wait()
         except trio.Cancelled:
-            self.core.cancel(question)
-            self._pump()
+            if not keep and not question.waiter.statistics().tasks_waiting:
+                self.core.cancel(question)
+                self._pump()
             raise
 
     # The life of the connection.
@@ -149,6 +168,7 @@ class VatConnection:
 
     async def _read(self) -> None:
         reader = MessageReader(self.core.limits)
+        prompt = _PROMPT_MESSAGES
         while self.core.closed is None:
             try:
                 count = await self._link.receive_into(reader.buffer())
@@ -164,11 +184,18 @@ class VatConnection:
             for segments in messages:
                 self.core.receive(segments)
                 self._pump()
+                if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
+                    prompt -= 1
+                    await self._drain(0)
             self._pump()
             # A peer that asks and does not read gets no more answers made.
-            while self._unsent + self.core.bytes_to_send > _QUEUED_BYTES and not self.core.closed:
-                self._drained = trio.Event()
-                await self._drained.wait()
+            await self._drain(_QUEUED_BYTES)
+
+    async def _drain(self, most: int) -> None:
+        """Wait until no more than `most` bytes are left to send."""
+        while self._unsent + self.core.bytes_to_send > most and not self.core.closed:
+            self._drained = trio.Event()
+            await self._drained.wait()
 
     async def _write(self) -> None:
         # Shielded, because a message cut short would leave the peer unable to read what follows.
@@ -302,29 +329,29 @@ async def serve(
 ) -> None:
     """Run a connection for every link accepted, each with a bootstrap object of its own.
 
-    `bootstrap` makes one, and is given what the object calls once the peer has said hello: a peer that
-    says none within `Limits.handshake_seconds` is sent away. Cancelled, this tells every peer that the
-    server ends.
+    `bootstrap` makes one, and is given what the object calls once the peer has shown that it may be
+    here: a peer that has not within `Limits.handshake_seconds` is sent away. Cancelled, this tells every
+    peer that the server ends.
     """
     patience = (limits or Limits()).handshake_seconds
 
     async def handle(link: Link) -> None:
-        greeted = trio.Event()
+        admitted = trio.Event()
         connection = VatConnection(
-            link, bootstrap(greeted.set), limits, farewell="the server is shutting down"
+            link, bootstrap(admitted.set), limits, farewell="the server is shutting down"
         )
 
-        async def expect_hello() -> None:
+        async def expect_admission() -> None:
             with trio.move_on_after(patience):
-                await greeted.wait()
-            if not greeted.is_set():
+                await admitted.wait()
+            if not admitted.is_set():
                 connection.close(
-                    Disconnected(f"no hello came within {patience:g} seconds; connect again")
+                    Disconnected(f"no valid token came within {patience:g} seconds; connect again")
                 )
 
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(expect_hello)
+                nursery.start_soon(expect_admission)
                 await connection.run()
                 nursery.cancel_scope.cancel()
         except trio.Cancelled:
@@ -338,7 +365,7 @@ async def serve(
 def _release(servant: Servant) -> None:
     try:
         servant.released()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _log.error("an object failed to take notice of its release", exc_info=error)
 
 

@@ -35,7 +35,7 @@ rpc.events rpc.interface rpc.references
 rpc.connection rpc.servant
 rpc
 vat blocking
-worlds.descriptions
+worlds.descriptions worlds.guard
 worlds.session
 worlds.world
 worlds.environment

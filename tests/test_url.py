@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import traceback
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -274,3 +275,25 @@ def test_port_zero_has_no_secret() -> None:
 def test_secrets_differ() -> None:
     assert len(new_secret()) == 32
     assert new_secret() != new_secret()
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "capnp://insecure@/run/sock/{secret}/",
+        "capnp://insecure@/run/sock/{secret} capnp://insecure@/run/sock/{secret}",
+        "capnp://insecure@/run/sock/{secret}\ncapnp://insecure@/run/sock/{secret}",
+        "capnp://insecure@127.0.0.1:7000/{secret}/",
+    ],
+)
+def test_a_slip_of_the_hand_tells_no_secret(mistake: str) -> None:
+    secret = CapabilityURL(Insecure(), UnixAddress("/s"), secret=bytes(range(32))).reveal()[-43:]
+    with pytest.raises(URLError) as raised:
+        CapabilityURL.parse(mistake.format(secret=secret))
+    assert secret not in str(raised.value)
+
+
+@pytest.mark.parametrize("nothing", [None, 5, b"capnp://"])
+def test_what_is_no_text_is_no_url(nothing: Any) -> None:
+    with pytest.raises(URLError, match="is a str, not a"):
+        CapabilityURL.parse(nothing)

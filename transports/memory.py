@@ -1,5 +1,6 @@
 """Links within this process, between any of its threads, by name."""
 
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -60,6 +61,8 @@ async def listen_memory(address: MemoryAddress) -> AsyncIterator[Listener]:
 
 def _accept(door: socket.socket) -> socket.socket:
     descriptors = socket.recv_fds(door, 1, 1)[1]
+    if not descriptors:  # lost, because this process has none left to give
+        raise OSError(errno.EMFILE, "no descriptor is left for the caller")
     return socket.socket(fileno=descriptors[0])
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import select
 import socket
 import time
@@ -96,6 +97,7 @@ class BlockingSocketLink:
     def __init__(self, stream: socket.socket) -> None:
         stream.setblocking(False)
         self._socket = stream
+        self._process = os.getpid()
         # One each, since a poll object serves one thread at a time.
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(stream, select.POLLIN)
@@ -146,8 +148,11 @@ class BlockingSocketLink:
         raise DeadlineExceeded(f"nothing came from the peer within {timeout:g} seconds")
 
     def close(self) -> None:
-        """Close both directions at once. Idempotent."""
-        shut(self._socket)
+        """Close both directions at once; in a fork, whose parent's the link is, neither. Idempotent."""
+        if os.getpid() == self._process:
+            shut(self._socket)
+        else:
+            self._socket.close()
 
 
 def unsent(buffers: Sequence[Buffer], sent: int) -> Sequence[Buffer]:

@@ -62,8 +62,8 @@ def make(
 class RemoteEnv(gymnasium.Env[Any, Any]):
     """An environment that lives elsewhere. `make` makes one.
 
-    It connects when it is made. Copied or pickled it is its URL: the copy connects anew and, unless the
-    URL names a session, plays in a world of its own. One thread at a time may use it.
+    It connects when it is made. Copied or pickled it is its URL: the copy connects anew, and plays in a
+    world of its own where the URL names a host or an environment. One thread at a time may use it.
     """
 
     def __init__(

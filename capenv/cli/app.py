@@ -1,5 +1,6 @@
 """The `capenv` command: its options, and how failures reach a person."""
 
+import importlib.metadata
 import json
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"capenv {importlib.metadata.version('capenv')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Reinforcement-learning environments as capabilities over Cap'n Proto RPC."""
+
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The whole capability URL.")]
 Id = Annotated[
@@ -92,7 +112,9 @@ def run(
     id: Id = None,  # noqa: A002
     episodes: Annotated[int | None, typer.Option(min=1, help="Default: 10.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many in all.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the environment and of the agent.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the environment and of the agent.")
+    ] = None,
 ) -> None:
     """Play with a random agent."""
     with _failures():

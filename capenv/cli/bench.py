@@ -42,31 +42,33 @@ def measure(url: str, id: str | None, steps: int, console: Console) -> dict[str,
         env.reset(seed=0)
         request, response = _message_sizes(env)
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            command = [
-                sys.executable,
-                "-c",
-                _ECHO,
-                str(theirs.fileno()),
-                str(request),
-                str(response),
-            ]
-            with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as echo:
-                theirs.close()
-                step_times: list[float] = []
-                raw_times: list[float] = []
-                each = max(1, steps // _ROUNDS)
-                with progress(console) as bar:
-                    task = bar.add_task("rounds", total=_ROUNDS + 1)
-                    for round_number in range(_ROUNDS + 1):
-                        raw_round = _time(lambda: _ping_pong(ours, request, response), each)
-                        step_round = _time_steps(env, each)
-                        if round_number:  # the first warms up
-                            raw_times += raw_round
-                            step_times += step_round
-                        bar.advance(task)
-                ours.close()
-                echo.wait()
+        command = [
+            sys.executable,
+            "-c",
+            _ECHO,
+            str(theirs.fileno()),
+            str(request),
+            str(response),
+        ]
+        # A session of its own keeps Ctrl-C from it; it ends with the closing of our socket.
+        with (
+            theirs,
+            subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True),
+            ours,
+        ):
+            theirs.close()
+            step_times: list[float] = []
+            raw_times: list[float] = []
+            each = max(1, steps // _ROUNDS)
+            with progress(console) as bar:
+                task = bar.add_task("rounds", total=_ROUNDS + 1)
+                for round_number in range(_ROUNDS + 1):
+                    raw_round = _time(lambda: _ping_pong(ours, request, response), each)
+                    step_round = _time_steps(env, each)
+                    if round_number:  # the first warms up
+                        raw_times += raw_round
+                        step_times += step_round
+                    bar.advance(task)
     finally:
         env.close()
     raw, step = _summary(raw_times), _summary(step_times)

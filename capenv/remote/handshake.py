@@ -94,7 +94,10 @@ def hello_error(error: CapenvError, url: CapabilityURL, ended: CapenvError | Non
         case VersionMismatch():
             return error
         case DeadlineExceeded():
-            why = "it does not answer"
+            return NotCapenv(
+                f"what listens at {url.address} says no hello: it is busy, or no capenv host;"
+                " try again, or check the URL"
+            )
         case ProtocolError():
             why = "it speaks something else"
         case Disconnected():

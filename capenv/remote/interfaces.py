@@ -1,5 +1,6 @@
 """The interfaces of `schema/host.capnp`, and who we are when we say hello."""
 
+import functools
 import importlib.metadata
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ VERSION: Final = (1, 0)
 IMPLEMENTATION: Final = "capenv"
 
 
+@functools.cache
 def implementation_version() -> str:
     """Return the version of this package."""
     return importlib.metadata.version("capenv")

@@ -171,7 +171,8 @@ class RemoteSession(Proxy):
     ) -> None:
         super().__init__(connection, capability, response)
         joined = WORLD["join"] if response is not None else SESSION["describe"]
-        told = response or self._call("describe")
+        # Kept: who gives up on a step gives up on nothing else.
+        told = (response or self._call("describe")).kept()
         self._told = _pending(told, joined, lambda r: descriptions.read_session(r.description))
         self._description: SessionDescription | None = None
         self._messages: SessionMessages | None = None
@@ -235,8 +236,8 @@ class RemoteSession(Proxy):
         self, response: Response, read: Callable[[SessionMessages, Content], Result]
     ) -> Pending[Result]:
         async def wait() -> Result:
-            messages = await self._known()
-            return read(messages, await response)
+            content = await response
+            return read(await self._known(), content)
 
         return Pending(wait)
 
@@ -276,17 +277,21 @@ async def connect(
     parsed = handshake.checked(url)
     link = await transports.connect(parsed.address, timeout)
     connection = VatConnection(link)
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        await nursery.start(connection.run)
-        try:
-            yield await _restore(connection, parsed, timeout)
-        except Exception as error:
-            failure = error  # raised outside, where no nursery wraps it in a group
-        finally:
-            connection.close(Disconnected("this side closed the connection"))
-    if failure is not None:
-        raise failure
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(connection.run)
+            try:
+                yield await _restore(connection, parsed, timeout)
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
+                failure = error  # raised outside, where no nursery wraps it in a group
+            finally:
+                connection.close(Disconnected("this side closed the connection"))
+    finally:
+        if failure is not None:
+            raise failure
 
 
 async def _restore(connection: VatConnection, url: CapabilityURL, timeout: float) -> Remote:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
-from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError, UnsupportedSpace
+from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError
 from capenv.remote import descriptions, session_messages
 from capenv.remote.interfaces import (
     ENVIRONMENT,
@@ -35,12 +35,12 @@ class GateServant(Servant):
         self,
         restore: Callable[[bytes], Target],
         message_bytes: int,
-        greeted: Callable[[], None] = lambda: None,
+        restored: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take what restores tokens, the largest message to promise, and whom to tell of a hello."""
+        """Take what restores tokens, the largest message to promise, and whom to tell of a restore."""
         self._restore = restore
         self._message_bytes = message_bytes
-        self._on_hello = greeted
+        self._on_restore = restored
         self._greeted = False
 
     def hello(self, request: Request) -> Content:
@@ -48,7 +48,6 @@ class GateServant(Servant):
         version = request.params.version
         check_version(version.major, version.minor, "client")
         self._greeted = True
-        self._on_hello()
         results = request.results()
         write_hello(results)
         results.messageBytes = self._message_bytes
@@ -59,6 +58,7 @@ class GateServant(Servant):
         if not self._greeted:
             raise ProtocolError("the first call on a gate must be a hello that succeeds")
         target = self._restore(bytes(request.params.token))
+        self._on_restore()
         results = request.results()
         results.kind, servant = _offer(target)
         return request.reply(results, capability=Hosted(servant))
@@ -254,7 +254,7 @@ def _reply_session(request: Request, session: Session) -> Content:
     try:
         descriptions.write_session(results.init("description"), session.description)
         return request.reply(results, session=Hosted(SessionServant(session)))
-    except UnsupportedSpace:
+    except BaseException:
         session.leave()
         raise
 

@@ -49,6 +49,9 @@ class Server:
         name, capability = self._named(target)
         return self._locator.with_secret(self._table.secret(name, capability)).reveal()
 
+    def __repr__(self) -> str:
+        return f"<Server at {self._locator}>"
+
     def _named(self, target: str | World | Session | None) -> tuple[str, Target]:
         match target:
             case None:
@@ -67,9 +70,20 @@ class Server:
             case _:
                 assert_never(target)
 
+    def _release(self) -> None:
+        """Let go of what only its URL kept."""
+        for target in self._table.drain():
+            match target:
+                case World():
+                    target.release()
+                case Session():
+                    target.leave()
+                case _:
+                    pass
+
     async def _run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        def gate(greeted: Callable[[], None]) -> GateServant:
-            return GateServant(self._table.restore, self._limits.message_bytes, greeted)
+        def gate(admit: Callable[[], None]) -> GateServant:
+            return GateServant(self._table.restore, self._limits.message_bytes, admit)
 
         task_status.started()
         await vat.serve(self._listener, gate, self._limits)
@@ -87,17 +101,22 @@ async def _serving(host: Host, listen: str | None, limits: Limits) -> AsyncItera
             address = CapabilityURL.parse_locator(listen).address
         listener = await stack.enter_async_context(transports.listen(address))
         server = Server(host, listener, limits)
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server._run)
-            _log.info("serving %d environments at %s", len(host), listener.address)
-            try:
-                yield server
-            except Exception as error:
-                failure = error  # raised outside, where no nursery wraps it in a group
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        failure: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server._run)
+                _log.info("serving %s at %s", ", ".join(env.id for env in host), listener.address)
+                try:
+                    yield server
+                except trio.Cancelled:
+                    raise
+                except BaseException as error:
+                    failure = error  # raised outside, where no nursery wraps it in a group
+                nursery.cancel_scope.cancel()
+        finally:
+            server._release()
+            if failure is not None:
+                raise failure
 
 
 class Serving:

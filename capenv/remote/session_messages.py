@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from capenv.errors import BadSettings, EnvironmentFailed, SpaceError
 from capenv.remote.interfaces import SESSION
@@ -17,6 +17,9 @@ from capenv.values import (
     write_value,
 )
 from capenv.worlds import EnvironmentDescription, ResetResult, TimeStep
+
+_SEED_LIMIT: Final = 1 << 128
+"""What numpy draws a seed from by itself. It takes larger ones, and a time that grows with their square."""
 
 _log = logging.getLogger("capenv.remote")
 _RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
@@ -168,6 +171,8 @@ def write_reset(seed: int | None, options: Mapping[str, Any] | None) -> Content:
 def read_reset(reader: Any) -> tuple[int | None, dict[str, Any] | None]:
     """Return seed and options from the params of `reset`."""
     seed = read_value(reader.seed) if reader.hasSeed else None
+    if isinstance(seed, int) and not 0 <= seed < _SEED_LIMIT:
+        raise BadSettings("a seed is an integer from 0 to 2**128 - 1; give another")
     options = read_value(reader.options)
     if not isinstance(seed, int | None) or not isinstance(options, dict | None):
         raise ValueError("a seed that is no integer, or options that are no map")

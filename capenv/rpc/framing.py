@@ -8,6 +8,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 from capenv.errors import ProtocolError
 from capenv.link import Buffer
 from capenv.rpc.limits import Limits
@@ -33,20 +35,21 @@ class MessageReader:
 
     The driver receives into `buffer()` and reports how much came to `received`. A message is copied
     once out of the chunk it came in, or, when it is larger than a chunk, received where it stays.
-    Each message's memory is its own and writable.
+    Each message's memory is its own and writable. Of what a header announces, only what has come
+    takes up memory: the rest is address space.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._chunk = memoryview(bytearray(_CHUNK))
         self._filled = 0
-        self._large: bytearray | None = None
+        self._large: memoryview | None = None
         self._large_filled = 0
 
     def buffer(self) -> memoryview:
         """Return the memory to receive into next; never empty."""
         if self._large is not None:
-            return memoryview(self._large)[self._large_filled :]
+            return self._large[self._large_filled :]
         return self._chunk[self._filled :]
 
     @property
@@ -81,12 +84,14 @@ class MessageReader:
             header, total = size
             if total > self._filled - start:
                 if total > _CHUNK:
-                    self._large = bytearray(total)
+                    # Not a bytearray, which writes zeros to all of it.
+                    self._large = np.empty(total, np.uint8).data
                     self._large_filled = self._filled - start
                     self._large[: self._large_filled] = chunk[start : self._filled]
                     start = self._filled
                 break
-            messages.append(_segments(bytearray(chunk[start : start + total]), header))
+            message = memoryview(bytearray(chunk[start : start + total]))
+            messages.append(_segments(message, header))
             start += total
         if start:
             rest = self._filled - start
@@ -95,7 +100,7 @@ class MessageReader:
             self._filled = rest
         return messages
 
-    def _size(self, data: memoryview | bytearray, available: int) -> tuple[int, int] | None:
+    def _size(self, data: memoryview, available: int) -> tuple[int, int] | None:
         """Return the bytes of the header and of the whole message; None while the header is short."""
         if available < 4:
             return None
@@ -117,14 +122,13 @@ class MessageReader:
         return header, total
 
 
-def _segments(message: bytearray, header: int) -> Segments:
+def _segments(message: memoryview, header: int) -> Segments:
     count: int = _U32(message, 0)[0] + 1
-    view = memoryview(message)
     if count == 1:
-        return [view[header:]]
+        return [message[header:]]
     segments: list[memoryview] = []
     start = header
     for words in struct.unpack_from(f"<{count}I", message, 4):
-        segments.append(view[start : start + 8 * words])
+        segments.append(message[start : start + 8 * words])
         start += 8 * words
     return segments

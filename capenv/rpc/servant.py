@@ -75,7 +75,7 @@ class Servant:
         method, name = known
         try:
             reply: Reply = getattr(self, name)(Request(method, content))
-        except capnp.KjException as error:
+        except (capnp.KjException, UnicodeDecodeError) as error:
             raise ProtocolError(f"the params of {method} cannot be read") from error
         return reply
 

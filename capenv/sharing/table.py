@@ -55,6 +55,12 @@ class CapabilityTable(Generic[Target]):
         """Forget what the name's secret stands for, and return it."""
         return self._targets.pop(_digest(self._derive(name)), None)
 
+    def drain(self) -> list[Target]:
+        """Forget every secret, and return what they stood for."""
+        targets = list(self._targets.values())
+        self._targets.clear()
+        return targets
+
     def _derive(self, name: str) -> bytes:
         return hmac.digest(self._key, _CONTEXT + name.encode(), "sha256")
 

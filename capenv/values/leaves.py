@@ -106,7 +106,7 @@ class ArrayMember:
         if self._is_inside is not None and not self._is_inside(array):
             index = first_outside(np.asarray(array), self._low, self._high)
             worst = np.asarray(array)[index]
-            raise NotMemberError(f"is {worst}, outside {brief(self._space)}", *index)
+            raise NotMemberError(f"is {worst}, outside {brief(self._space)}; clip it", *index)
         return value
 
     def _taken_for(self, value: Any) -> Any:
@@ -131,11 +131,16 @@ class ArrayMember:
             raise NotMemberError(
                 f"has the shape {value.shape}, not {self._shape} as {brief(self._space)}"
             )
-        # A MultiBinary contains zeros and ones of any dtype.
+        # A MultiBinary contains zeros and ones of any dtype. Elsewhere a dtype of the same kind will do,
+        # float64 for float32: it arrives as it is, and is taken there as it would be here.
         is_binary = isinstance(self._space, spaces.MultiBinary)
-        if not has_dtype(value.dtype) or not (is_binary or np.can_cast(value.dtype, self._dtype)):
+        if is_binary and not np.isin(value, (0, 1)).all():
+            raise NotMemberError(f"is not all zeros and ones, as {brief(self._space)}")
+        same_kind = np.can_cast(value.dtype, self._dtype, "same_kind")
+        if not has_dtype(value.dtype) or not (is_binary or same_kind):
             raise NotMemberError(
-                f"has the dtype {value.dtype}, which is not in {brief(self._space)}"
+                f"has the dtype {value.dtype}, which is not in {brief(self._space)};"
+                f" convert it to {self._dtype}"
             )
 
 

@@ -1,10 +1,13 @@
 """Frozen values: what is told of hosts, environments, worlds and sessions, and what a session returns."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import gymnasium
+
+MAX_NAME: Final = 64
+"""Characters of a name that near matches are sought for: looking takes longer the longer it is."""
 
 
 @attrs.frozen

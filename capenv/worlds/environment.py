@@ -4,13 +4,16 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import gymnasium
 
-from capenv.errors import BadSettings, CapenvError, EnvironmentFailed, UnsupportedSpace
+from capenv.errors import BadSettings, EnvironmentFailed, UnsupportedSpace
 from capenv.values import ElementCodec
-from capenv.worlds.descriptions import EnvironmentDescription, Setting
+from capenv.values.naming import brief
+from capenv.worlds.descriptions import MAX_NAME, EnvironmentDescription, Setting
+from capenv.worlds.guard import EnvironmentRaisedError, guarded
 from capenv.worlds.world import World
 
 
@@ -70,11 +73,9 @@ class Environment:
         """
         self._check(settings)
         try:
-            env = self._make(**settings)
-        except (Exception, SystemExit) as error:  # the host goes on where a game exits
-            raise EnvironmentFailed(
-                f"{self.id} could not be made: {type(error).__name__}: {error}"
-            ) from error
+            env = guarded(lambda: self._make(**settings))
+        except EnvironmentRaisedError as error:
+            raise EnvironmentFailed(f"{self.id} could not be made: {error}") from error.__cause__
         if not isinstance(env, gymnasium.Env):
             raise EnvironmentFailed(
                 f"the maker of {self.id} returned {type(env).__name__}, not a gymnasium.Env"
@@ -82,8 +83,9 @@ class Environment:
         try:
             _check_render_mode(env, settings.get("render_mode"))
             return World(self._describe(env), settings, env, self._check_observations)
-        except CapenvError:
-            env.close()
+        except BaseException:
+            with suppress(EnvironmentRaisedError):
+                guarded(env.close)
             raise
 
     def _describe(self, env: gymnasium.Env[Any, Any]) -> EnvironmentDescription:
@@ -107,7 +109,7 @@ class Environment:
             action_space=env.action_space,
             settings=self.settings,
             metadata=dict(env.metadata),
-            max_episode_steps=None if spec is None else spec.max_episode_steps,
+            max_episode_steps=None if spec is None else _steps(spec.max_episode_steps),
             nondeterministic=False if spec is None else spec.nondeterministic,
         )
 
@@ -115,17 +117,28 @@ class Environment:
         known = [setting.name for setting in self.settings]
         for name in settings:
             if name not in known and not self._open:
-                near = difflib.get_close_matches(name, known, 1)
+                near = difflib.get_close_matches(name[:MAX_NAME], known, 1)
                 hint = (
                     f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
                 )
-                raise BadSettings(f"{self.id} has no setting {name!r}; {hint}")
+                raise BadSettings(f"{self.id} has no setting {brief(name)}; {hint}")
         for setting in self.settings:
             if setting.required and setting.name not in settings:
                 kind = f" ({setting.type})" if setting.type else ""
                 raise BadSettings(
                     f"{self.id} needs the setting {setting.name!r}{kind}; give it one"
                 )
+
+
+def _steps(limit: Any) -> int | None:
+    """Return a limit of steps.
+
+    Raises:
+        BadSettings: it is none that can be told to a peer (`EnvironmentDescription.maxEpisodeSteps`).
+    """
+    if limit is None or (isinstance(limit, int) and 0 < limit < 1 << 64):
+        return limit
+    raise BadSettings("max_episode_steps is a positive integer of at most 64 bits; give another")
 
 
 def _check_render_mode(env: gymnasium.Env[Any, Any], mode: Any) -> None:
@@ -137,8 +150,10 @@ def _check_render_mode(env: gymnasium.Env[Any, Any], mode: Any) -> None:
         *(f"{name}_list" for name in modes),
         *(["human"] if "rgb_array" in modes else []),
     ]
-    if mode is not None and mode not in known:
-        raise BadSettings(f"there is no render_mode {mode!r}; it has {', '.join(modes) or 'none'}")
+    if mode is not None and (not isinstance(mode, str) or mode not in known):
+        raise BadSettings(
+            f"there is no render_mode {brief(mode)}; it has {', '.join(modes) or 'none'}"
+        )
 
 
 def _registered(id: str) -> tuple[Callable[..., Any], tuple[tuple[Setting, ...], bool]]:  # noqa: A002

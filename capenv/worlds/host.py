@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from capenv.errors import UnknownEnvironment
+from capenv.values.naming import brief
+from capenv.worlds.descriptions import MAX_NAME
 from capenv.worlds.environment import Environment
 from capenv.worlds.world import World
 
@@ -42,8 +44,10 @@ class Host:
             EnvironmentFailed: Gymnasium does not know the id.
             ValueError: the id is offered already, or empty.
         """
-        if not id or id in self._environments:
-            raise ValueError(f"the id {id!r} is empty, or offered already; choose another")
+        if not id:
+            raise ValueError("an environment needs an id; give it one")
+        if id in self._environments:
+            raise ValueError(f"the host offers {id!r} already; choose another id")
         self._environments[id] = Environment(id, factory, check_observations=check_observations)
         return self._environments[id]
 
@@ -58,7 +62,7 @@ class Host:
         ids = list(self._environments)
         if not id and len(ids) == 1:
             return self._environments[ids[0]]
-        near = difflib.get_close_matches(id, ids, 3, 0.5)
+        near = difflib.get_close_matches(id[:MAX_NAME], ids, 3, 0.5)
         if not id:
             hint = f"name one of: {', '.join(ids)}" if ids else "it offers none"
             raise UnknownEnvironment(f"this host offers several environments; {hint}")
@@ -67,7 +71,7 @@ class Host:
             if near
             else f"it offers {', '.join(ids) or 'none'}"
         )
-        raise UnknownEnvironment(f"this host has no environment {id!r}; {hint}")
+        raise UnknownEnvironment(f"this host has no environment {brief(id)}; {hint}")
 
     def create_world(self, id: str, settings: Mapping[str, Any] | None = None) -> World:  # noqa: A002
         """Make a world of the environment of that id.
@@ -82,3 +86,6 @@ class Host:
 
     def __len__(self) -> int:
         return len(self._environments)
+
+    def __repr__(self) -> str:
+        return f"<Host of {', '.join(self._environments) or 'nothing yet'}>"

@@ -15,6 +15,7 @@ from capenv.worlds.descriptions import (
     SessionDescription,
     TimeStep,
 )
+from capenv.worlds.guard import EnvironmentRaisedError, guarded
 
 _log = logging.getLogger("capenv.worlds")
 
@@ -169,11 +170,10 @@ class Session:
 
     def _run(self, what: str, act: Callable[[], Any]) -> Any:
         try:
-            return act()
-        except (Exception, SystemExit) as error:  # the host goes on where a game exits
-            _log.exception("%s failed in %s", self._environment.id, what)
-            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise self._failed(what, text) from error
+            return guarded(act)
+        except EnvironmentRaisedError as error:
+            _log.error("%s failed in %s", self._environment.id, what, exc_info=error.__cause__)
+            raise self._failed(what, str(error)) from error.__cause__
 
     def _truth(self, name: str, value: Any) -> bool:
         try:
@@ -185,9 +185,8 @@ class Session:
 
     def _failed(self, what: str, reason: str) -> EnvironmentFailed:
         self.fail()
-        return EnvironmentFailed(
-            f"{self._environment.id} failed in {what}: {reason} (reset begins a new episode)"
-        )
+        advice = "another reset may work" if what == "reset" else "reset begins a new episode"
+        return EnvironmentFailed(f"{self._environment.id} failed in {what}: {reason} ({advice})")
 
     def _np_random_seed(self) -> int | None:
         # Not the property: it would make a generator, and so change what a later reset gives.

@@ -8,6 +8,7 @@ import gymnasium
 
 from capenv.errors import BadSettings, SeatTaken, SessionClosed, UnknownSeat
 from capenv.worlds.descriptions import EnvironmentDescription, Seat, WorldDescription
+from capenv.worlds.guard import EnvironmentRaisedError, guarded
 from capenv.worlds.session import Session
 
 _log = logging.getLogger("capenv.worlds")
@@ -86,9 +87,9 @@ class World:
         if self._session is not None:
             self._session.leave()
         try:
-            self._env.close()
-        except Exception:
-            _log.exception("%s failed in close", self._environment.id)
+            guarded(self._env.close)
+        except EnvironmentRaisedError as error:
+            _log.error("%s failed in close", self._environment.id, exc_info=error.__cause__)
 
     def _vacate(self) -> None:
         self._session = None

@@ -23,7 +23,7 @@ def test_a_line_for_each_environment(start: Any) -> None:
         server.send_signal(signal.SIGTERM)
         rest, log = server.communicate(timeout=SECONDS)
     assert rest == "", "nothing but the lines on standard output"
-    assert "serving 2 environments" in log
+    assert "serving CartPole-v1, FrozenLake-v1" in log
     for line in lines:
         assert line.rstrip("\n").rpartition("/")[2] not in log, "no secret in the log"
 

@@ -38,8 +38,10 @@ def test_a_peer_that_says_nothing_is_sent_away() -> None:
                 await silent.run()  # until the host ends it
                 assert trio.current_time() - begin == pytest.approx(5, abs=0.1)
                 assert isinstance(silent.core.closed, Disconnected)
-                assert str(silent.core.closed) == "no hello came within 5 seconds; connect again"
-                # One that said hello may be silent for as long as it likes.
+                assert str(silent.core.closed) == (
+                    "no valid token came within 5 seconds; connect again"
+                )
+                # One that was let in may be silent for as long as it likes.
                 await trio.sleep(1000)
                 assert (await environment.describe()).id == "Numbered"
 

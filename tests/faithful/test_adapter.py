@@ -5,6 +5,8 @@ import gc
 import json
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -400,3 +402,31 @@ def test_a_world_that_renders_is_copied_too(host: capenv.Host, server: capenv.Se
     env.close()
     with pytest.raises(BadSettings):
         capenv.make(server.url(world), render_mode="rgb_array")
+
+
+_FORKED = """
+import os, sys
+import capenv
+
+env = capenv.make(sys.argv[1])
+env.reset(seed=1)
+if not (child := os.fork()):
+    match sys.argv[2]:
+        case "closes":
+            env.close()
+        case "drops":
+            env.__del__()
+        case "plays on":
+            env.reset(seed=1)
+            env.step(0)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+env.step(0)
+"""
+
+
+@pytest.mark.parametrize("deed", ["closes", "drops", "plays on"])
+def test_a_fork_leaves_the_connection_to_its_parent(deed: str, urls: dict[str, str]) -> None:
+    subprocess.run(
+        [sys.executable, "-c", _FORKED, urls["CartPole-v1"], deed], check=True, timeout=60
+    )

@@ -255,3 +255,16 @@ async def test_a_world_with_a_url_outlives_who_uses_it() -> None:
                 await session.reset()
                 await session.leave()
         assert not closed.is_set()
+
+
+@under_trio
+async def test_giving_up_on_a_step_gives_up_on_nothing_else() -> None:
+    async with served() as (_, server), capenv.connect(server.url("CartPole-v1")) as environment:
+        session = environment.create_world().join()
+        session.reset(seed=1)
+        step = session.step(0)
+        with trio.move_on_after(0) as scope:  # before the seat itself is known to be ours
+            await step
+        assert scope.cancelled_caught
+        assert (await session.step(1)).reward == 1.0
+        assert (await session.describe()).seat == "agent"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from exactness import identical
 from faithful_names import NAMES
@@ -50,6 +51,7 @@ def test_a_list_is_as_good_an_action_as_it_is_locally(urls: dict[str, str]) -> N
         pair.reset(seed=7)
         for torque in (0.5, -0.3, 2, 1e-9):
             pair.step([torque])
+            pair.step(np.array([torque]))  # float64
 
 
 def drift(pair: Twins) -> None:

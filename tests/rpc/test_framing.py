@@ -1,6 +1,7 @@
 """Messages come out of a byte stream as they went in, however it is split."""
 
 import itertools
+import os
 import struct
 import tracemalloc
 
@@ -127,3 +128,17 @@ def test_a_message_of_exactly_the_limits_passes() -> None:
     message[1] += bytes(8)
     with pytest.raises(ProtocolError, match="4104 bytes"):
         feed(MessageReader(limits), stream_of([message]), [100])
+
+
+def test_what_is_only_announced_takes_no_memory() -> None:
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    readers = [MessageReader(Limits()) for _ in range(20)]
+    before = resident()
+    for reader in readers:
+        announced = struct.pack("<II", 0, (64 << 17) - 1)
+        reader.buffer()[: len(announced)] = announced
+        assert reader.received(len(announced)) == []
+    assert resident() - before < 64 << 20, "of the 1,280 MiB announced"

@@ -102,18 +102,36 @@ async def test_a_canceled_caller_cancels_the_handler_and_nothing_else() -> None:
 
 
 @trio_test
-async def test_everybody_who_waits_for_a_canceled_call_learns_it() -> None:
-    async with two_vats(theirs=Probe()) as (ours, _), trio.open_nursery() as nursery:
+async def test_a_call_is_canceled_when_the_last_who_waits_for_it_is() -> None:
+    probe = Probe()
+    async with two_vats(theirs=probe) as (ours, _), trio.open_nursery() as nursery:
         response = ours.call(ours.bootstrap().root(), PROBE["hang"], params("hang"))
 
         async def one() -> None:
-            with pytest.raises(RemoteError, match="canceled"):
-                await response
+            await response
 
         nursery.start_soon(one)
         await trio.testing.wait_all_tasks_blocked()
         with trio.move_on_after(0):
             await response
+        await trio.testing.wait_all_tasks_blocked()
+        assert probe.hanging == 1
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            assert probe.hanging == 0
+            with pytest.raises(RemoteError, match="canceled"):
+                await response
+
+
+@trio_test
+async def test_a_kept_response_outlives_whoever_gives_up_on_it() -> None:
+    probe = Probe()
+    async with two_vats(theirs=probe) as (ours, _):
+        response = ours.call(ours.bootstrap().root(), PROBE["hang"], params("hang"))
+        with trio.move_on_after(1):
+            await response.kept()
+        assert probe.hanging == 1
 
 
 @trio_test
