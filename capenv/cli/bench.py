@@ -16,6 +16,7 @@ from rich.table import Table
 
 from capenv.adapters.gymnasium import RemoteEnv
 from capenv.cli.play import progress
+from capenv.errors import Disconnected
 
 _ROUNDS = 20
 _PERCENTILES = (50, 90, 99)
@@ -77,7 +78,7 @@ def measure(url: str, id: str | None, steps: int, console: Console) -> dict[str,
         "response_bytes": response,
         "step": step,
         "raw_ping_pong": raw,
-        "ratio": step["p50"] / raw["p50"],
+        "ratio": step["p50_us"] / raw["p50_us"],
     }
 
 
@@ -88,7 +89,7 @@ def show(result: dict[str, Any], console: Console) -> None:
         column.justify = "right"
     for name, key in (("step", "step"), ("raw ping-pong", "raw_ping_pong")):
         values = result[key]
-        times = [f"{values[f'p{p}']:.1f}" for p in _PERCENTILES]
+        times = [f"{values[f'p{p}_us']:.1f}" for p in _PERCENTILES]
         table.add_row(name, *times, f"{values['per_second']:,.0f}")
     console.print(table)
     console.print(
@@ -138,9 +139,12 @@ def _ping_pong(connection: socket.socket, request: int, response: int) -> None:
     connection.sendall(bytes(request))
     got = 0
     while got < response:
-        got += len(connection.recv(response - got))
+        count = len(connection.recv(response - got))
+        if count == 0:
+            raise Disconnected("the echo that steps are compared with ended; try again")
+        got += count
 
 
 def _summary(times: list[float]) -> dict[str, float]:
-    summary = {f"p{p}": float(np.percentile(times, p)) * 1e6 for p in _PERCENTILES}
+    summary = {f"p{p}_us": float(np.percentile(times, p)) * 1e6 for p in _PERCENTILES}
     return summary | {"per_second": len(times) / sum(times)}

@@ -52,7 +52,7 @@ def run(console: Console) -> None:
         "  capenv serve CartPole-v1 --url-file /tmp/urls    # a host of your own\n"
         '  capenv info "$(cut -f2 /tmp/urls)"                # what it offers\n'
         '  capenv run "$(cut -f2 /tmp/urls)"                 # a random agent\n'
-        "  python -c 'import capenv; env = capenv.make(\"capnp://...\")'    # and yours",
+        "  README.md                                         # an agent of your own, in ten lines",
         highlight=False,
     )
 

@@ -21,6 +21,9 @@ from capenv.worlds import EnvironmentDescription, ResetResult, TimeStep
 _SEED_LIMIT: Final = 1 << 128
 """What numpy draws a seed from by itself. It takes larger ones, and a time that grows with their square."""
 
+_WARNINGS: Final = 1000
+"""After so many names of what an info could not tell, no more are told of: they may change at every step."""
+
 _log = logging.getLogger("capenv.remote")
 _RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
 
@@ -129,12 +132,13 @@ class SessionMessages:
 
     def _write_info(self, builder: Any, info: Mapping[str, Any]) -> None:
         if info and (dropped := set(write_info(builder, "info", info)) - self._warned):
-            self._warned |= dropped
-            _log.warning(
-                "%s: the info %s cannot be sent and is left out",
-                self._id,
-                ", ".join(sorted(dropped)),
-            )
+            if len(self._warned) < _WARNINGS:
+                _log.warning(
+                    "%s: the info %s cannot be sent and is left out",
+                    self._id,
+                    ", ".join(sorted(dropped)),
+                )
+                self._warned |= dropped
 
 
 def write_unknown_step(action: Any) -> Content:

@@ -97,7 +97,7 @@ def test_bench_for_programs(run: Any, urls: dict[str, str]) -> None:
     assert ended.returncode == 0
     told = json.loads(ended.stdout)
     for name in ("step", "raw_ping_pong"):
-        assert 0 < told[name]["p50"] <= told[name]["p90"] <= told[name]["p99"]
+        assert 0 < told[name]["p50_us"] <= told[name]["p90_us"] <= told[name]["p99_us"]
         assert told[name]["per_second"] > 0
     assert told["request_bytes"] > 0
     assert told["response_bytes"] > 0

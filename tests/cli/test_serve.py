@@ -5,6 +5,8 @@ import re
 import signal
 import socket
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,48 @@ def test_a_signal_ends_it_politely(start: Any, tmp_path: Path, number: signal.Si
     assert "Traceback" not in log
     with pytest.raises(capenv.errors.Disconnected, match="the server is shutting down; reset"):
         env.step(0)
+    env.close()
+
+
+_HANGING = """
+import gymnasium
+
+class Hanging(gymnasium.Env):
+    observation_space = action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        open("hanging", "w").close()
+        while True:
+            pass
+
+gymnasium.register("Hanging-v0", Hanging)
+"""
+
+
+def test_a_second_signal_ends_it_whatever_an_environment_does(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "hanging_games.py").write_text(_HANGING)
+    with start("serve", "hanging_games:Hanging-v0") as server:
+        url = server.stdout.readline().rstrip("\n").split("\t")[1]
+        env = capenv.make(url)
+        thread = threading.Thread(target=_reset_until_it_ends, args=[env])
+        thread.start()
+        while not (tmp_path / "hanging").exists():
+            time.sleep(0.01)
+        for _ in range(2):
+            server.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        server.communicate(timeout=SECONDS)
+        thread.join()
+    assert server.returncode == -signal.SIGTERM
+
+
+def _reset_until_it_ends(env: Any) -> None:
+    with pytest.raises(capenv.errors.Disconnected):
+        env.reset()
     env.close()
 
 
