@@ -131,14 +131,16 @@ class SessionMessages:
             ) from error
 
     def _write_info(self, builder: Any, info: Mapping[str, Any]) -> None:
-        if info and (dropped := set(write_info(builder, "info", info)) - self._warned):
-            if len(self._warned) < _WARNINGS:
-                _log.warning(
-                    "%s: the info %s cannot be sent and is left out",
-                    self._id,
-                    ", ".join(sorted(dropped)),
-                )
-                self._warned |= dropped
+        if not info:
+            return
+        dropped = set(write_info(builder, "info", info)) - self._warned
+        if dropped and len(self._warned) < _WARNINGS:
+            self._warned |= dropped
+            _log.warning(
+                "%s: the info %s cannot be sent and is left out",
+                self._id,
+                ", ".join(sorted(dropped)),
+            )
 
 
 def write_unknown_step(action: Any) -> Content:
