@@ -22,6 +22,22 @@ interface Probe {
   # No server has it.
   slow @12 (text :Text) -> (text :Text);
   # Echo, after other tasks had their turn.
+  same @13 (probe :Probe) -> (probe :Probe);
+  # Answers with what it is given.
+  later @14 (probe :Probe) -> (probe :Probe);
+  # Answers at once with a promise, which `settle` resolves to what it was given.
+  settle @15 () -> ();
+  # Resolves every promise that `later` made.
+  breakAll @16 (reason :Text) -> ();
+  # Breaks every promise that `later` made.
+  tail @17 (target :Probe, text :Text) -> (text :Text);
+  # Answers by a tail call of `target.echo(text)`.
+  seen @18 () -> (texts :List(Text));
+  # Every text that `echo`, `slow` and `write` of this object were given, in the order in which they started.
+  failAs @19 (kind :UInt16, reason :Text) -> ();
+  # Fails as an `Exception.Type` of rpc.capnp: 0 failed, 1 overloaded, 2 disconnected, 3 unimplemented.
+  write @20 (text :Text) -> stream;
+  # Takes a while; the text "bad" makes it fail.
 }
 
 struct Body {
