@@ -99,6 +99,10 @@ class Exports:
         if self._known.get(export.key) is export:
             del self._known[export.key]
 
+    def counts(self) -> dict[int, int]:
+        """Return how many references the peer holds, by the ids of the exports."""
+        return {export.id: export.references for export in self._table}
+
     def drain(self) -> list[Export]:
         """Take every export out and return them."""
         self._known.clear()

@@ -94,6 +94,10 @@ class Imports:
         entry = self._entries.get(import_id)
         return None if entry is None else entry.reference()
 
+    def counts(self) -> dict[int, int]:
+        """Return how many references the peer counts for us, by the ids of what it exports."""
+        return {import_id: entry.count for import_id, entry in self._entries.items()}
+
     def drain(self) -> list[Promise]:
         """Forget every import; return the promises that nothing resolves any more."""
         promises = [
