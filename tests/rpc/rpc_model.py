@@ -54,12 +54,27 @@ class Asked:
     question: Answer | None = None
     tail_of: "Asked | None" = None
     """The call that this one answers."""
+    tail: "Asked | None" = None
+    """The call that answers this one."""
     started: bool = False
     answered_by: "Asked | None" = None
     results: list[Node | None] | None = None
     failed: bool = False
     canceled: bool = False
     returned: int = 0
+
+    @property
+    def last(self) -> "Asked":
+        """The call whose answer is this one's, as far as is known."""
+        asked = self
+        while asked.tail is not None:
+            asked = asked.tail
+        return asked
+
+    def forget(self) -> None:
+        """Let go of everything: what refers to each other goes late."""
+        self.question = self.tail = self.tail_of = self.answered_by = self.results = None
+        self.reference, self.passed = Reference(Capability(), Thing(0)), []
 
     def answer(self, results: list[Node | None]) -> None:
         """Note the results, also of the calls that this is a tail of."""
@@ -100,10 +115,10 @@ def may_fail(node: Node | None) -> bool:
                 return True
             case Slot(call=call) if call.canceled or call.failed:
                 return True
-            case Slot(call=call) if call.tail_of is not None and may_fail(call.reference.node):
-                return True
             case Slot(call=call, index=index) if call.results is not None:
                 node = call.results[index] if index < len(call.results) else None
+            case Slot(call=call) if not call.last.started:
+                node = call.last.reference.node
             case Made(meaning=meaning) if meaning is not None:
                 node = meaning
             case _:

@@ -88,6 +88,14 @@ class Network:
             for end in self.ends:
                 moved |= end.core.closed is None and end.deliver()
 
+    def busy(self) -> list[End]:
+        """Return the ends to which something is on its way."""
+        return [
+            end
+            for end in self.ends
+            if end.core.closed is None and (end.arriving or end.other.core.has_data_to_send)
+        ]
+
     @property
     def quiet(self) -> bool:
         """Whether nothing is on its way."""

@@ -7,7 +7,8 @@ side holds. Once all is answered and dropped, nothing is left in any table.
 """
 
 import gc
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -17,7 +18,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
 )
 from rpc_model import Asked, Made, Node, Reference, Slot, follow, may_fail
@@ -31,6 +31,31 @@ from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Release
 
 choices = st.integers(0, 1000)
 passing = st.lists(st.one_of(st.none(), choices), max_size=SLOTS)
+
+
+ACTIONS = [
+    action
+    for action, weight in {
+        "call": 6,
+        "pipeline": 3,
+        "chat": 3,
+        "respond": 6,
+        "deliver": 10,
+        "promise": 1,
+        "resolve": 2,
+        "tail call": 1,
+        "fail": 1,
+        "cancel": 1,
+        "drop": 1,
+        "keep": 1,
+        "forget": 1,
+        "settle": 1,
+        "lose": 1,
+    }.items()
+    for _ in range(weight)
+]
+"""What happens, as often as it is there."""
+_LATEST = -1
 
 
 @attrs.define(eq=False)
@@ -70,11 +95,62 @@ class Vats(RuleBasedStateMachine):
         for end in self.network.ends:
             assert {type(event) for event in end.events()} <= {Returned}
 
+    @rule(
+        action=st.sampled_from(ACTIONS),
+        vat=choices,
+        which=choices,
+        other=choices,
+        passed=passing,
+    )
+    def act(self, action: str, vat: int, which: int, other: int, passed: list[int | None]) -> None:
+        vat %= self.network.count
+        if action in ("respond", "fail", "tail call", "keep"):
+            vat = self.next_vat(vat, lambda vat: bool(self.running[vat]))
+        elif action in ("pipeline", "cancel", "forget"):
+            vat = self.next_vat(vat, lambda vat: self.asked_by(vat, 0) is not None)
+        match action:
+            case "call":
+                self.call(vat, which, other, passed)
+            case "chat":
+                self.chat(vat, which, other)
+            case "pipeline":
+                self.pipeline(vat, which, other % (SLOTS + 1))
+            case "cancel":
+                self.cancel(vat, which)
+            case "respond":
+                self.respond(vat, which, passed)
+            case "fail":
+                self.fail(vat, which)
+            case "tail call":
+                self.tail_call(vat, which, other, passed)
+            case "promise":
+                self.promise(vat)
+            case "resolve":
+                self.resolve(which, other)
+            case "drop":
+                self.drop(vat, which)
+            case "keep":
+                self.keep(vat, which)
+            case "forget":
+                self.forget(vat, which)
+            case "deliver":
+                if busy := self.network.busy():
+                    busy[which % len(busy)].deliver(1 << 20 if other % 3 else other % 300 + 1)
+            case "settle":
+                self.settle()
+            case "lose":
+                if self.lossy and len(self.calls) > 10:
+                    self.lost = True
+                    self.network.ends[which % len(self.network.ends)].lose()
+
+    def next_vat(self, vat: int, able: Callable[[int], bool]) -> int:
+        """Return the first vat from this one on that can do something."""
+        count = self.network.count
+        return next((v % count for v in range(vat, vat + count) if able(v % count)), vat)
+
     # What the programs do.
 
-    @rule(vat=choices, which=choices, over=choices, passed=passing)
     def call(self, vat: int, which: int, over: int, passed: list[int | None]) -> None:
-        vat %= self.network.count
         if (reference := self.pick(vat, which)) is None:
             return
         end = self.end_of(vat, over)
@@ -84,17 +160,22 @@ class Vats(RuleBasedStateMachine):
         content = numbered(asked.number, capabilities)
         asked.question = end.core.call(reference.capability, 1, 2, content)
 
-    @rule(vat=choices, which=choices, slot=st.integers(0, SLOTS))
+    def chat(self, vat: int, which: int, over: int) -> None:
+        """Pass something on, and call at once what may be the same thing given back."""
+        count = len(self.calls)
+        self.call(vat, which, over, [over, which])
+        if len(self.calls) > count:
+            self.pipeline(vat, 1, which % 2)
+            self.call(vat, _LATEST, over, [])
+
     def pipeline(self, vat: int, which: int, slot: int) -> None:
-        vat %= self.network.count
         if (asked := self.asked_by(vat, which)) is not None and not asked.canceled:
             assert asked.question is not None
             capability = asked.question.pipeline(slot)
             self.held[vat].append(self.known(vat, capability, Slot(asked, slot)))
 
-    @rule(vat=choices, which=choices)
     def cancel(self, vat: int, which: int) -> None:
-        asked = self.asked_by(vat % self.network.count, which)
+        asked = self.asked_by(vat, which)
         if asked is None or asked.question is None or asked.returned:
             return
         answered = asked.question.outcome is not None
@@ -103,25 +184,20 @@ class Vats(RuleBasedStateMachine):
             asked.canceled = True
             assert isinstance(asked.question.outcome, CapenvError)
 
-    @rule(vat=choices, which=choices, returned=passing)
     def respond(self, vat: int, which: int, returned: list[int | None]) -> None:
-        vat %= self.network.count
         if running := self.take_running(vat, which):
             asked = running.asked
-            capabilities, nodes = self.choose(vat, returned, avoid=asked)
+            capabilities, nodes = self.choose(vat, returned, avoid=asked, given=running.held)
             asked.answer(nodes)
             running.end.core.respond(running.answer, numbered(asked.number, capabilities))
 
-    @rule(vat=choices, which=choices)
     def fail(self, vat: int, which: int) -> None:
-        if running := self.take_running(vat % self.network.count, which):
+        if running := self.take_running(vat, which):
             running.asked.fail()
             error = RemoteError(f"no {running.asked.number}")
             running.end.core.fail(running.answer, error)
 
-    @rule(vat=choices, which=choices, onto=choices, passed=passing)
     def tail_call(self, vat: int, which: int, onto: int, passed: list[int | None]) -> None:
-        vat %= self.network.count
         if not self.running[vat] or (reference := self.pick(vat, onto)) is None:
             return
         running = self.take_running(vat, which)
@@ -130,76 +206,55 @@ class Vats(RuleBasedStateMachine):
             self.running[vat].append(running)
             return
         asked = Asked(len(self.calls), vat, reference, tail_of=running.asked)
+        running.asked.tail = asked
         capabilities, asked.passed = self.choose(vat, passed)
         self.calls.append(asked)
         content = numbered(asked.number, capabilities)
         running.end.core.tail_call(running.answer, reference.capability, 1, 2, content)
 
-    @rule(vat=choices)
     def promise(self, vat: int) -> None:
-        vat %= self.network.count
         made = Made(Promise(), vat)
         self.made.append(made)
         self.held[vat].append(Reference(made.promise, made))
 
-    @rule(which=choices, onto=choices, breaks=st.booleans())
-    def resolve(self, which: int, onto: int, breaks: bool) -> None:
+    def resolve(self, which: int, onto: int) -> None:
         waiting = [made for made in self.made if made.meaning is None and not made.broken]
         if not waiting:
             return
         made = waiting[which % len(waiting)]
         core = self.end_of(made.vat, 0).core
         reference = self.pick(made.vat, onto)
-        if reference is None or self.leads_to(reference.node, made) or (breaks and which % 4 == 0):
+        if reference is None or self.leads_to(reference.node, made) or which % 8 == 0:
             made.broken = True
             core.resolve(made.promise, RemoteError("nothing came of it"))
         else:
             made.meaning = reference.node
             core.resolve(made.promise, reference.capability)
 
-    @rule(vat=choices, which=choices)
     def drop(self, vat: int, which: int) -> None:
-        held = self.held[vat % self.network.count]
+        held = self.held[vat]
         if held:
             held.pop(which % len(held))
 
-    @rule(vat=choices, which=choices)
     def keep(self, vat: int, which: int) -> None:
         """Keep a capability that came with a call, for longer than the call."""
-        vat %= self.network.count
         references = [r for running in self.running[vat] for r in running.held]
         if references:
             self.held[vat].append(references[which % len(references)])
 
-    @rule(vat=choices, which=choices)
     def forget(self, vat: int, which: int) -> None:
         """Drop a call, answered or not."""
-        if (asked := self.asked_by(vat % self.network.count, which)) is not None:
+        if (asked := self.asked_by(vat, which)) is not None:
             asked.question = None
 
-    # What the network does.
-
-    @rule(which=choices, limit=st.one_of(st.integers(1, 200), st.just(1 << 20)))
-    def deliver(self, which: int, limit: int) -> None:
-        end = self.network.ends[which % len(self.network.ends)]
-        if end.core.closed is None:
-            end.deliver(limit)
-
-    @precondition(lambda self: len(self.calls) > 2)
-    @rule()
     def settle(self) -> None:
+        """Let all arrive that is on its way, and compare what is counted."""
         self.network.settle()
         self.carry_out_events()
         gc.collect(0)
         self.network.settle()
         if not self.lost and self.network.quiet:
             self.check_counts()
-
-    @precondition(lambda self: self.lossy and len(self.calls) > 3)
-    @rule(which=choices)
-    def lose(self, which: int) -> None:
-        self.lost = True
-        self.network.ends[which % len(self.network.ends)].lose()
 
     @invariant()
     def carry_out_events(self) -> None:
@@ -258,15 +313,9 @@ class Vats(RuleBasedStateMachine):
                 assert asked.answered_by is not None
                 assert str(error) == f"no {asked.answered_by.number}"
             case error:
-                last = self.last_tail(asked)
+                last = asked.last
                 assert not last.started, error
                 assert may_fail(last.reference.node), error
-
-    def last_tail(self, asked: Asked) -> Asked:
-        """Return the call whose answer is this one's."""
-        while tails := [call for call in self.calls if call.tail_of is asked]:
-            (asked,) = tails
-        return asked
 
     def received(self, vat: int, content: Content, nodes: list[Node | None]) -> list[Reference]:
         assert len(content.capabilities) == len(nodes)
@@ -309,21 +358,35 @@ class Vats(RuleBasedStateMachine):
         return answer.connection
 
     def pick(self, vat: int, which: int) -> Reference | None:
-        held = self.held[vat]
-        return held[which % len(held)] if held else None
+        """Return a reference that a program holds, or that came with a call: more often a late one."""
+        held = [r for running in self.running[vat] for r in running.held] + self.held[vat]
+        if which == _LATEST:
+            return held[-1]
+        late = held[-3:] if which % 2 else held
+        return late[which // 2 % len(late)] if late else None
 
     def asked_by(self, vat: int, which: int) -> Asked | None:
         asked = [call for call in self.calls if call.vat == vat and call.question]
-        return asked[which % len(asked)] if asked else None
+        late = asked[-2:] if which % 2 else asked
+        return late[which // 2 % len(late)] if late else None
 
     def choose(
-        self, vat: int, wanted: list[int | None], avoid: Asked | None = None
+        self,
+        vat: int,
+        wanted: list[int | None],
+        avoid: Asked | None = None,
+        given: Sequence[Reference] = (),
     ) -> tuple[list[Capability | None], list[Node | None]]:
         """Return capabilities to pass: none, something held, or an object of one's own."""
         capabilities: list[Capability | None] = []
         nodes: list[Node | None] = []
         for which in wanted:
-            reference = None if which is None or which % 4 == 0 else self.pick(vat, which // 4)
+            if which is None or which % 4 == 0:
+                reference = None
+            elif which % 4 < 3 and given:
+                reference = given[which // 4 % len(given)]
+            else:
+                reference = self.pick(vat, which // 4)
             if reference is not None and avoid and self.leads_to(reference.node, avoid):
                 reference = None
             if which is None:
@@ -346,7 +409,7 @@ class Vats(RuleBasedStateMachine):
         while True:
             match follow(node):
                 case Slot(call=call):
-                    last = self.last_tail(call)
+                    last = call.last
                     if any(each in (call, last) for each in goals):
                         return True
                     if last.started:
@@ -365,7 +428,8 @@ class Vats(RuleBasedStateMachine):
         if not hasattr(self, "network"):
             return
         self.carry_out_events()
-        while True:
+        for round_number in itertools.count():
+            assert round_number < 1000, "no end"
             self.network.settle()
             self.carry_out_events()
             open_promises = [m for m in self.made if m.meaning is None and not m.broken]
@@ -389,6 +453,7 @@ class Vats(RuleBasedStateMachine):
     def forget_everything(self) -> None:
         for asked in self.calls:
             assert asked.question is None or asked.returned == 1, "never answered"
+            asked.forget()
         self.canceled.clear()
         self.made.clear()
         self.calls.clear()
