@@ -58,13 +58,19 @@ def meddle(
 ) -> list[Piece]:
     """Return a conversation that is sound up to `first` and changed here and there from then on.
 
-    Changes to bodies are the most, as a connection lives on after them.
+    Some conversations are sound, with messages of every arm between. In others changes to bodies are the
+    most, as a connection lives on after them.
     """
     rate, gentle = random.choice((0.5, 0.9, 1.0)), random.choice((0.5, 0.9, 0.97, 1.0))
     rest = list(messages[first:])
     if random.random() < 0.1:
         random.shuffle(rest)
     pieces = [Piece(b"".join(messages[:first]), False)] if first else []
+    if random.random() < 0.3:
+        for message in rest:
+            pieces += [Piece(arm(random), True) for _ in range(random.choice((0, 1, 2)))]
+            pieces.append(Piece(message, False))
+        return pieces
     for message in rest:
         if random.random() > rate:
             pieces.append(Piece(message, False))
