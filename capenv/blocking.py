@@ -16,14 +16,14 @@ import attrs
 from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, ProtocolError, Unimplemented
 from capenv.interrupts import Interrupts
 from capenv.link import BlockingLink, Buffer
+from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived, Released
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.questions import Question
-from capenv.rpc.servant import Servant
+from capenv.rpc.servant import Servant, TailCall
 
 _log = logging.getLogger("capenv.blocking")
 _FAREWELL_SECONDS = 1.0
@@ -70,12 +70,12 @@ class BlockingConnection:
         """
         return self.core.closed is None and not self._changing and self._process == os.getpid()
 
-    def bootstrap(self) -> Question:
+    def bootstrap(self) -> Answer:
         """Ask for the peer's first capability."""
         with self._lock, self._change:
             return self.core.bootstrap()
 
-    def call(self, target: Capability, method: Method, content: Content) -> Question:
+    def call(self, target: Capability, method: Method, content: Content) -> Answer:
         """Make a call, to be sent with the next `wait`."""
         with self._lock, self._change:
             return self.core.call(target, method.interface_id, method.id, content)
@@ -94,32 +94,32 @@ class BlockingConnection:
         with self._interrupts:
             return self.wait(self.call(target, method, content), timeout)
 
-    def cancel(self, question: Question) -> None:
+    def cancel(self, answer: Answer) -> None:
         """Want no answer any more."""
         with self._lock, self._change:
-            self.core.cancel(question)
+            self.core.cancel(answer)
 
-    def wait(self, question: Question, timeout: float | None = None) -> Content:
-        """Send what is to be sent and return the question's results.
+    def wait(self, answer: Answer, timeout: float | None = None) -> Content:
+        """Send what is to be sent and return the results of a call.
 
         Raises:
-            DeadlineExceeded: no answer within `timeout` seconds; the question is canceled.
+            DeadlineExceeded: no answer within `timeout` seconds; the call is canceled.
             CapenvError: the call failed.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             try:
                 self._carry_out_events()
-                while question.outcome is None:
+                while answer.outcome is None:
                     self._send(deadline)
-                    if question.outcome is None:
+                    if answer.outcome is None:
                         self._receive(deadline)
                     self._carry_out_events()
             except BaseException:
                 if not self._changing:
-                    self.cancel(question)
+                    self.cancel(answer)
                 raise
-            outcome = question.outcome
+            outcome = answer.outcome
         if isinstance(outcome, Content):
             return outcome
         raise type(outcome)(*outcome.args)
@@ -235,7 +235,7 @@ class BlockingConnection:
             reply = call.servant.call(call.interface_id, call.method_id, call.content)
             if isinstance(reply, Coroutine):
                 reply.close()
-            if not isinstance(reply, Content):
+            if not isinstance(reply, Content | TailCall):
                 raise Unimplemented("this object lives where nothing can wait")
         except BaseException as error:
             with self._change:
@@ -246,7 +246,13 @@ class BlockingConnection:
                 _log.error("a call failed with an internal error", exc_info=error)
         else:
             with self._change:
-                self.core.respond(call.answer, reply)
+                if isinstance(reply, Content):
+                    self.core.respond(call.answer, reply)
+                else:
+                    target, method, content = reply.target, reply.method, reply.content
+                    self.core.tail_call(
+                        call.answer, target, method.interface_id, method.id, content
+                    )
 
 
 class _Change:

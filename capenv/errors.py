@@ -188,6 +188,8 @@ _CROSSING: dict[str, type[CapenvError]] = {
     )
 }
 _CATEGORY = re.compile(r"(?:remote exception: )?([A-Z][A-Za-z]+): (.*)", re.DOTALL)
+_PLACE = re.compile(r"\A\S+:\d+: (?:failed|overloaded|disconnected|unimplemented): ")
+"""What comes before the reason where pycapnp prints an exception that came over the wire."""
 _KINDS: dict[int, type[CapenvError]] = {
     Kind.FAILED: RemoteError,
     Kind.OVERLOADED: Overloaded,
@@ -218,9 +220,12 @@ def from_wire(kind: int, reason: str) -> CapenvError:
     What would move the cursor or colour the text of whoever prints the reason is left out.
     """
     if "Traceback (most recent call last)" in reason and not _CATEGORY.match(reason):
-        # A server written with pycapnp tells its whole traceback; the last line says what is wrong.
-        _, _, last = reason.rstrip().rpartition("\n")
-        reason = last.partition(": ")[2] or last
+        # A server written with pycapnp tells its whole traceback; the last line says what is wrong, or
+        # the line before the addresses, if it was another peer that failed.
+        before, _, last = reason.rstrip().rpartition("\n")
+        if last.startswith("stack: "):
+            _, _, last = before.rstrip().rpartition("\n")
+        reason = _PLACE.sub("", last.partition(": ")[2] or last)
     reason = _CONTROL.sub("", reason[:MAX_REASON])
     if (category := _CATEGORY.fullmatch(reason)) and category[1] in _CROSSING:
         return _CROSSING[category[1]](category[2])

@@ -3,26 +3,29 @@ that has to wait.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, assert_never
+from weakref import WeakKeyDictionary
 
+import attrs
 import trio
 
-from capenv.errors import CapenvError, Disconnected, ProtocolError
+from capenv.errors import CapenvError, Disconnected, Overloaded, ProtocolError
 from capenv.link import Link, Listener
-from capenv.rpc.answers import Answer
-from capenv.rpc.capability import Capability, Content, Hosted, Pipelined
+from capenv.rpc.answer import Answer
+from capenv.rpc.capability import Broken, Capability, Content, Hosted, Promise
 from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.questions import Question
-from capenv.rpc.servant import Reply, Servant
+from capenv.rpc.servant import Reply, Servant, TailCall
+from capenv.rpc.streams import Incoming, Outgoing
+from capenv.rpc.turn import Turn
 
 _log = logging.getLogger("capenv.vat")
 _FAREWELL_SECONDS = 1.0
-_QUEUED_BYTES = 64 << 20
 _PROMPT_MESSAGES = 8
 """So many first messages of a connection are answered one by one: behind the hello and in the same flight
 may come the making of a world, which takes long, and hello has a deadline."""
@@ -36,13 +39,13 @@ class Response:
     def __init__(
         self,
         connection: "VatConnection",
-        question: Question,
+        answer: Answer,
         method: Method | None,
         *,
         keep: bool = False,
     ) -> None:
         self._connection = connection
-        self._question = question
+        self._answer = answer
         self._method = method
         self._keep = keep
 
@@ -50,8 +53,8 @@ class Response:
         return self._wait().__await__()
 
     async def _wait(self) -> Content:
-        await self._connection.wait(self._question, keep=self._keep)
-        outcome = self._question.outcome
+        await self._connection.wait(self._answer, keep=self._keep)
+        outcome = self._answer.outcome
         if isinstance(outcome, Content):
             return outcome
         assert outcome is not None
@@ -59,17 +62,39 @@ class Response:
 
     def kept(self) -> "Response":
         """Return the same response, still wanted when all who await it are cancelled."""
-        return Response(self._connection, self._question, self._method, keep=True)
+        return Response(self._connection, self._answer, self._method, keep=True)
 
-    def pipeline(self, name: str) -> Pipelined:
+    def pipeline(self, name: str) -> Capability:
         """Return the capability that will be in the named field of the results, to be called now."""
         if self._method is None:
             raise TypeError("only the results of a method have named fields")
-        return self._question.pipeline(self._method.results.slot(name))
+        return self._answer.pipeline(self._method.results.slot(name))
 
-    def root(self) -> Pipelined:
+    def root(self) -> Capability:
         """Return the capability that the results will be: of a bootstrap."""
-        return self._question.pipeline()
+        return self._answer.pipeline()
+
+
+@attrs.frozen(eq=False)
+class _Streamed:
+    """What is noted of a streaming call until it is answered."""
+
+    stream: Outgoing
+    size: int
+
+
+class StreamResponse(Response):
+    """A streaming call that has been made. Await it to learn when the next one may be."""
+
+    def __init__(self, connection: "VatConnection", answer: Answer, stream: Outgoing) -> None:
+        super().__init__(connection, answer, None)
+        self._stream = stream
+
+    async def _wait(self) -> Content:
+        await self._connection.wait_for_window(self._stream)
+        if self._stream.error is not None:
+            raise _own_copy(self._stream.error)
+        return Content([bytearray(8)])
 
 
 class VatConnection:
@@ -81,6 +106,7 @@ class VatConnection:
         bootstrap: Servant | None = None,
         limits: Limits | None = None,
         *,
+        turn: Turn | None = None,
         farewell: str = "the peer ended the connection",
     ) -> None:
         """Take over a link.
@@ -89,16 +115,21 @@ class VatConnection:
             link: the byte stream, which this closes in the end.
             bootstrap: the object that the peer gets first; None offers nothing.
             limits: bounds on what the peer may make this side hold.
+            turn: shared by the connections of one vat, between which capabilities may pass.
             farewell: what the peer is told when `run` is cancelled.
         """
         self._farewell = farewell
-        self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits)
+        self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits, turn)
+        self.core.wake = self._pump
         self._link = link
         self._wake = trio.Event()
         self._writing = trio.CancelScope(shield=True)
         self._drained = trio.Event()
         self._unsent = 0
         self._pumping = False
+        self._held: deque[CallReceived] = deque()
+        self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
+        self._acknowledged = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._started: trio.Event | None = None
 
@@ -106,34 +137,71 @@ class VatConnection:
 
     def bootstrap(self) -> Response:
         """Ask for the peer's first capability."""
-        question = self.core.bootstrap()
+        answer = self.core.bootstrap()
         self._pump()
-        return Response(self, question, None)
+        return Response(self, answer, None)
 
     def call(self, target: Capability, method: Method, content: Content) -> Response:
-        """Call a method. The call is on its way when this returns, whether or not it is awaited."""
-        question = self.core.call(target, method.interface_id, method.id, content)
-        self._pump()
-        return Response(self, question, method)
+        """Call a method. The call is on its way when this returns, whether or not it is awaited.
 
-    async def wait(self, question: Question, *, keep: bool = False) -> None:
-        """Wait for a question's outcome.
-
-        Once the last who waited is cancelled, so is the question, unless it is to be kept.
+        Of a streaming method, awaiting the response waits only while more than `Limits.stream_window`
+        bytes are on their way. The first failure ends the stream, and every later call on `target` fails
+        with it.
         """
-        if question.outcome is not None:
+        stream = self._streams.get(target)
+        if stream is not None and stream.error is not None:
+            target = Broken(_own_copy(stream.error))
+        elif self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes:
+            target = Broken(
+                Overloaded("the peer does not read as fast as is called; await some answers first")
+            )
+        answer = self.core.call(
+            target, method.interface_id, method.id, content, no_promise_pipelining=method.streaming
+        )
+        response = Response(self, answer, method)
+        if method.streaming:
+            if stream is None:
+                stream = self._streams[target] = Outgoing()
+            size = sum(map(len, content.segments))
+            stream.sent(size)
+            answer.waiter = _Streamed(stream, size)
+            response = StreamResponse(self, answer, stream)
+        self._pump()
+        return response
+
+    async def wait(self, answer: Answer, *, keep: bool = False) -> None:
+        """Wait for an answer's outcome.
+
+        Once the last who waited is cancelled, so is the call, unless it is to be kept.
+        """
+        if answer.outcome is not None:
             await trio.lowlevel.checkpoint()
             return
-        if question.waiter is None:
-            question.waiter = trio.Event()
-        assert isinstance(question.waiter, trio.Event)
+        if answer.waiter is None:
+            answer.waiter = trio.Event()
+        assert isinstance(answer.waiter, trio.Event)
         try:
-            await question.waiter.wait()
+            await answer.waiter.wait()
         except trio.Cancelled:
-            if not keep and not question.waiter.statistics().tasks_waiting:
-                self.core.cancel(question)
+            if not keep and not answer.waiter.statistics().tasks_waiting:
+                self.core.cancel(answer)
                 self._pump()
             raise
+
+    async def wait_for_window(self, stream: Outgoing) -> None:
+        """Wait while more is on its way on a stream than its window, and it goes well."""
+        await trio.lowlevel.checkpoint()
+        while stream.in_flight > self.core.limits.stream_window and stream.error is None:
+            await self._acknowledged.wait()
+
+    def resolve(self, promise: Promise, target: Capability | CapenvError) -> None:
+        """Say what a promise of this side is, or why it came to nothing.
+
+        Raises:
+            ValueError: it was resolved before, or is the peer's to resolve.
+        """
+        self.core.resolve(promise, target)
+        self._pump()
 
     # The life of the connection.
 
@@ -143,7 +211,7 @@ class VatConnection:
         Cancelling this ends the connection, after a moment to tell the peer.
         """
         token = trio.lowlevel.current_trio_token()
-        self.core.imports.on_drop = lambda: _run_soon(token, self._wake_up)
+        self.core.drops.on_drop = lambda: _run_soon(token, self._wake_up)
         try:
             async with trio.open_nursery() as writer:
                 writer.start_soon(self._write)
@@ -157,7 +225,7 @@ class VatConnection:
                     self.close(Disconnected(self._farewell))
                     self._writing.deadline = trio.current_time() + _FAREWELL_SECONDS
         finally:
-            self.core.imports.on_drop = None
+            self.core.drops.on_drop = None
             with trio.CancelScope(shield=True):
                 await self._link.aclose()
 
@@ -188,8 +256,6 @@ class VatConnection:
                     prompt -= 1
                     await self._drain(0)
             self._pump()
-            # A peer that asks and does not read gets no more answers made.
-            await self._drain(_QUEUED_BYTES)
 
     async def _drain(self, most: int) -> None:
         """Wait until no more than `most` bytes are left to send."""
@@ -204,6 +270,7 @@ class VatConnection:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
+                self._pump()
                 try:
                     await self._flush()
                 except Disconnected as error:
@@ -220,6 +287,8 @@ class VatConnection:
             await self._link.send(data)
             self._unsent = 0
             self._drained.set()
+            if self._held:
+                self._pump()
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -232,20 +301,38 @@ class VatConnection:
         if not self._pumping:
             self._pumping = True
             try:
-                while (event := self.core.next_event()) is not None:
+                while (event := self._next_event()) is not None:
                     self._handle(event)
             finally:
                 self._pumping = False
+            self.core.wake_others()
         if self.core.has_data_to_send or self.core.closed is not None:
             self._wake.set()
+
+    def _next_event(self) -> Event | None:
+        # A peer that asks and does not read gets no more answers made; all else it says is heard, or two
+        # that ask each other too much would wait for ever.
+        full = self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes
+        if self._held and not full:
+            return self._held.popleft()
+        while (event := self.core.next_event()) is not None:
+            if not full or not isinstance(event, CallReceived):
+                return event
+            self._held.append(event)
+        return None
 
     def _handle(self, event: Event) -> None:
         match event:
             case CallReceived():
                 self._start(event)
-            case Returned(question=question):
-                if isinstance(question.waiter, trio.Event):
-                    question.waiter.set()
+            case Returned(answer=answer):
+                match answer.waiter:
+                    case trio.Event() as waiter:
+                        waiter.set()
+                    case _Streamed(stream=stream, size=size):
+                        stream.returned(size, answer.outcome)
+                        self._acknowledged.set()
+                        self._acknowledged = trio.Event()
             case CallCanceled(answer=answer):
                 if isinstance(answer.task, trio.CancelScope):
                     answer.task.cancel()
@@ -262,20 +349,25 @@ class VatConnection:
     def _start(self, call: CallReceived) -> None:
         # Trio starts tasks in any order, and calls must start in theirs: behind one whose task has
         # not begun, a call waits in a task of its own.
+        if not call.answer.wanted:
+            self.core.fail(call.answer, Disconnected("the call was canceled"))
+            return
+        if self._waits_for_stream(call):
+            return
         before, reply = self._started, None
         if before is None or before.is_set():
             before = None
             try:
                 reply = _begin(call)
             except Exception as error:
-                self._fail(call.answer, error)
+                self._finish(call, error)
                 return
-            if isinstance(reply, Content):
-                self.core.respond(call.answer, reply)
+            if isinstance(reply, Content | TailCall):
+                self._finish(call, reply)
                 return
         if self._nursery is None:
             _discard(reply)
-            self._fail(call.answer, Disconnected("the connection is not running"))
+            self._finish(call, Disconnected("the connection is not running"))
             return
         self._started = trio.Event()
         call.answer.task = trio.CancelScope()
@@ -288,8 +380,9 @@ class VatConnection:
         before: trio.Event | None,
         started: trio.Event,
     ) -> None:
-        answer = call.answer
-        assert isinstance(answer.task, trio.CancelScope)
+        scope = call.answer.task
+        assert isinstance(scope, trio.CancelScope)
+        outcome: Content | TailCall | Exception | None = None
         try:
             if before is not None:
                 try:
@@ -297,29 +390,82 @@ class VatConnection:
                 finally:
                     started.set()
             started.set()
-            with answer.task:
+            with scope:
                 try:
                     if before is not None:
                         reply = _begin(call)
                     assert reply is not None, "the method returned nothing"
-                    content = reply if isinstance(reply, Content) else await reply
-                    self.core.respond(answer, content)
+                    result = reply if isinstance(reply, Content | TailCall) else await reply
+                    if not isinstance(result, Content | TailCall):
+                        raise TypeError(f"the method returned a {type(result).__name__}, no reply")
+                    outcome = result
                 except Exception as error:
-                    self._fail(answer, error)
-            if answer.task.cancelled_caught:
-                self.core.fail(answer, Disconnected("the call was canceled"))
-        except trio.Cancelled:
-            # The connection ends, which tells the peer why; a call of our own learns it here.
-            if answer.local is not None:
-                self.core.fail(answer, Disconnected("the connection has ended"))
-            raise
+                    outcome = error
+            if scope.cancelled_caught:
+                outcome = Disconnected("the call was canceled")
         finally:
+            if outcome is not None:
+                self._finish(call, outcome)
+            elif call.answer.id is None:
+                self._finish(call, Disconnected("the connection has ended"))
+            # Otherwise the connection ends, which tells the peer why.
             self._pump()
 
-    def _fail(self, answer: Answer, error: Exception) -> None:
-        if not isinstance(error, CapenvError):
-            _log.error("a call failed with an internal error", exc_info=error)
-        self.core.fail(answer, error)
+    def _finish(self, call: CallReceived, outcome: Content | TailCall | Exception) -> None:
+        match outcome:
+            case Content():
+                self.core.respond(call.answer, outcome)
+            case TailCall(target=target, method=method, content=content):
+                call.answer.task = None
+                self.core.tail_call(call.answer, target, method.interface_id, method.id, content)
+            case CapenvError():
+                self.core.fail(call.answer, outcome)
+            case error:
+                _log.error("a call failed with an internal error", exc_info=error)
+                self.core.fail(call.answer, error)
+        self._go_on_with_stream(call, outcome)
+
+    # Streams that arrive.
+
+    def _waits_for_stream(self, call: CallReceived) -> bool:
+        """Return whether a call has to wait for a streaming one on the same object, or fails with it."""
+        servant = call.servant
+        assert isinstance(servant, Servant)
+        if servant.stream is None:
+            if not servant.streams(call.interface_id, call.method_id):
+                return False
+            servant.stream = Incoming()
+        stream = servant.stream
+        assert isinstance(stream, Incoming)
+        if stream.error is not None:
+            self.core.fail(call.answer, stream.error)
+            return True
+        if stream.busy:
+            stream.waiting.append((self, call))
+            return True
+        stream.busy = servant.streams(call.interface_id, call.method_id)
+        return False
+
+    def _go_on_with_stream(self, call: CallReceived, outcome: object) -> None:
+        """Let the calls go on that waited for a streaming one to end."""
+        assert isinstance(call.servant, Servant)
+        stream = call.servant.stream
+        if not isinstance(stream, Incoming) or not call.servant.streams(
+            call.interface_id, call.method_id
+        ):
+            return
+        stream.busy = False
+        if isinstance(outcome, Exception) and call.answer.outcome is not None:
+            stream.error = outcome
+        if stream.going_on:
+            return  # called from the loop below
+        stream.going_on = True
+        try:
+            while stream.waiting and not stream.busy:
+                connection, waiting = stream.waiting.popleft()
+                connection._start(waiting)
+        finally:
+            stream.going_on = False
 
 
 async def serve(

@@ -28,11 +28,13 @@ values
 rpc.limits rpc.pointers rpc.builder
 rpc.messages
 rpc.framing rpc.encoding rpc.decoding rpc.tables
-rpc.capability
-rpc.questions
-rpc.answers rpc.exports rpc.imports
+rpc.capability rpc.drops
+rpc.turn rpc.exports rpc.imports rpc.question
+rpc.answer rpc.embargoes rpc.outbox
 rpc.events rpc.interface rpc.references
-rpc.connection rpc.servant
+rpc.answers rpc.servant rpc.streams
+rpc.questions
+rpc.connection
 rpc
 vat blocking
 worlds.descriptions worlds.guard
@@ -103,7 +105,7 @@ def rank(module: str) -> int:
 
 def violations(module: str, path: Path) -> list[str]:
     found = []
-    typing_only = {"capenv.rpc.questions", "capenv.rpc.answers"}
+    typing_only = {"capenv.rpc.question", "capenv.rpc.answer", "capenv.rpc.turn"}
     for target in imports(path):
         if not target.startswith("capenv"):
             continue

@@ -10,7 +10,7 @@ from capenv.errors import CapenvError
 from capenv.remote import descriptions, handshake, session_messages
 from capenv.remote.interfaces import GATE, PLAYABLE, SESSION
 from capenv.remote.session_messages import SessionMessages
-from capenv.rpc.capability import Capability
+from capenv.rpc.capability import Capability, innermost
 from capenv.url import CapabilityURL
 from capenv.values import Reading
 from capenv.worlds import ResetResult, SessionDescription, TimeStep
@@ -83,7 +83,7 @@ class BlockingSession:
         # An environment may take its time to be made: no deadline from here on.
         content = connection.wait(play)
         description = _read_play(content)
-        return cls(connection, session.resolution or session, description)
+        return cls(connection, innermost(session), description)
 
     def reset(self, seed: int | None, options: Mapping[str, Any] | None) -> ResetResult:
         """`Session.reset`."""

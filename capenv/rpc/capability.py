@@ -1,7 +1,8 @@
 """References to objects: where a call on one goes."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -10,7 +11,11 @@ from capenv.rpc.builder import capability_pointer
 from capenv.rpc.pointers import CapabilityPointer, List, Segments, Struct, follow
 
 if TYPE_CHECKING:
-    from capenv.rpc.questions import Question
+    from capenv.rpc.question import Question
+    from capenv.rpc.turn import Call, Peer, Turn
+
+
+Watcher = TypeVar("Watcher")
 
 
 class Capability:
@@ -28,27 +33,68 @@ class Hosted(Capability):
         self.servant = servant
 
 
-class Imported(Capability):
+class Route(Capability):
+    """A way to an object in another vat, over one connection, which calls go whatever is known by then."""
+
+    __slots__ = ("called", "connection")
+
+    def __init__(self, connection: "Peer") -> None:
+        self.connection = connection
+        self.called = False
+        """Whether a call went this way: one that goes a shorter way might overtake it."""
+
+
+class Imported(Route):
     """An object that the peer hosts. Dropping the last reference to this gives it back."""
 
     __slots__ = ("id",)
 
-    def __init__(self, id: int) -> None:  # noqa: A002
+    def __init__(self, connection: "Peer", id: int) -> None:  # noqa: A002
+        super().__init__(connection)
         self.id = id
 
 
-class Pipelined(Capability):
-    """A capability in results that have not arrived: calls on it travel behind the question.
+class Pipelined(Route):
+    """What is at a path in the results of a question, which the peer has or will have."""
 
-    `resolution` is what it turned out to be, once the results are there.
-    """
-
-    __slots__ = ("question", "resolution", "transform")
+    __slots__ = ("question", "transform")
 
     def __init__(self, question: "Question", transform: tuple[int, ...]) -> None:
+        super().__init__(question.connection)
         self.question = question
         self.transform = transform
+
+
+class Promise(Capability):
+    """A reference to something not known yet: of results to come, of the peer's, or made by you.
+
+    One that you make goes into params and results as any capability does; `resolve` of a connection
+    says what it is.
+    """
+
+    __slots__ = ("_watchers", "resolution", "route", "turn", "waiting")
+
+    def __init__(self, route: Route | None = None) -> None:
+        self.route = route
+        """The way that calls go meanwhile. Without one they wait: it is of this vat, or embargoed."""
         self.resolution: Capability | None = None
+        """What it turned out to be."""
+        self.waiting: list[Call] = []
+        self._watchers: WeakKeyDictionary[Any, Callable[[Any], None]] | None = None
+        self.turn: Turn | None = None
+        """The vat that it belongs to, once it has been used."""
+
+    def watch(self, watcher: Watcher, tell: Callable[[Watcher], None]) -> None:
+        """Have `tell(watcher)` called once this is resolved, if somebody else holds the watcher by then."""
+        if self._watchers is None:
+            self._watchers = WeakKeyDictionary()
+        self._watchers[watcher] = tell
+
+    def tell_watchers(self) -> None:
+        """Tell of the resolution."""
+        watchers, self._watchers = self._watchers, None
+        for watcher, tell in [] if watchers is None else list(watchers.items()):
+            tell(watcher)
 
 
 class Broken(Capability):
@@ -62,7 +108,7 @@ class Broken(Capability):
 
 def innermost(capability: Capability) -> Capability:
     """Return what a capability has turned out to be, as far as is known."""
-    while isinstance(capability, Pipelined) and capability.resolution is not None:
+    while isinstance(capability, Promise) and capability.resolution is not None:
         capability = capability.resolution
     return capability
 
@@ -73,6 +119,9 @@ class Content:
 
     segments: Segments
     capabilities: Sequence[Capability | None] = ()
+    shortcuts: bool | frozenset[int] = False
+    """Which of the capabilities, or whether all, are nearer by than the promises for them led: they are of
+    this vat, or of the peer's by way of this vat."""
 
     @classmethod
     def of(cls, capability: Capability) -> "Content":
@@ -81,6 +130,21 @@ class Content:
 
     def capability(self, *path: int) -> Capability | None:
         """Return the capability at a path of pointer fields and list indexes from the root.
+
+        Raises:
+            ProtocolError: something else is there, or the pointer names no entry of the table.
+        """
+        index = self.index(*path)
+        return None if index is None else self.capabilities[index]
+
+    def shortens(self, index: int | None) -> bool:
+        """Return whether the capability of that index is one of the `shortcuts`."""
+        if isinstance(self.shortcuts, bool):
+            return self.shortcuts
+        return index in self.shortcuts
+
+    def index(self, *path: int) -> int | None:
+        """Return the index of the capability at a path from the root, None where nothing is.
 
         Raises:
             ProtocolError: something else is there, or the pointer names no entry of the table.
@@ -101,7 +165,7 @@ class Content:
             case None:
                 return None
             case CapabilityPointer(index=index) if index < len(self.capabilities):
-                return self.capabilities[index]
+                return index
             case CapabilityPointer():
                 raise ProtocolError("a capability pointer names no entry of the message's table")
             case _:

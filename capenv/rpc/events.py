@@ -5,9 +5,8 @@ from typing import TypeAlias
 import attrs
 
 from capenv.errors import CapenvError
-from capenv.rpc.answers import Answer
+from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Content
-from capenv.rpc.questions import Question
 
 
 @attrs.frozen(eq=False)
@@ -30,14 +29,14 @@ class CallCanceled:
 
 @attrs.frozen(eq=False)
 class Returned:
-    """A question has its outcome."""
+    """A call of our own has its outcome."""
 
-    question: Question
+    answer: Answer
 
 
 @attrs.frozen(eq=False)
 class Released:
-    """The peer holds no more references to an object of ours, or results that held its first were dropped."""
+    """No peer holds references to an object of ours any more, or results that held its first were dropped."""
 
     servant: object
 

@@ -20,7 +20,13 @@ class Limits:
     """Steps in the path of a pipelined call (`PromisedAnswer.transform`)."""
 
     answers: int = 4096
-    """Calls of the peer in flight."""
+    """Calls of the peer in flight. More are refused, and twice as many end the connection."""
+
+    questions: int = 4096
+    """Calls of our own in flight, and more are refused: what a peer with our limits takes."""
+
+    call_bytes: int = 256 << 20
+    """Bytes of the params of the peer's calls in flight; a call beyond is refused."""
 
     pipelined_calls: int = 1024
     """Calls waiting for one answer."""
@@ -31,6 +37,13 @@ class Limits:
     traversal_factor: int = 8
     """How many times over the words of a message may be read before reading it fails: lists may share
     what they point to, so that a small message can stand for a vast tree."""
+
+    queued_bytes: int = 64 << 20
+    """Bytes that wait for the peer to read. While there are more none of its calls is begun, and calls of
+    our own are refused."""
+
+    stream_window: int = 256 << 10
+    """Bytes of streaming calls on one object that are on their way before their caller has to wait."""
 
     handshake_seconds: float = 10.0
     """How long a new peer may take to say hello."""

@@ -1,89 +1,204 @@
-"""Calls that we made: the `questions` table of `rpc.capnp`."""
+"""Calls that go out over a connection: the `questions` table of `rpc.capnp`."""
 
-import enum
-from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
-
-from capenv.errors import CapenvError
-from capenv.rpc.capability import Broken, Content, Pipelined
-
-if TYPE_CHECKING:
-    from capenv.rpc.answers import Answer
-
-
-class QuestionState(enum.Enum):
-    """How far a question is."""
-
-    ASKED = enum.auto()
-    """Neither returned nor finished."""
-    CANCELED = enum.auto()
-    """We sent Finish and still await the Return: the id is not free before it."""
-    DONE = enum.auto()
-    """Returned, and finished if that was needed: the id is free."""
-
-
-class QuestionInput(enum.Enum):
-    """What happens to a question."""
-
-    RETURN = enum.auto()
-    FINISH = enum.auto()
-    DISCONNECT = enum.auto()
-
-
-TRANSITIONS: Final = {
-    (QuestionState.ASKED, QuestionInput.RETURN): QuestionState.DONE,
-    (QuestionState.ASKED, QuestionInput.FINISH): QuestionState.CANCELED,
-    (QuestionState.ASKED, QuestionInput.DISCONNECT): QuestionState.DONE,
-    (QuestionState.CANCELED, QuestionInput.RETURN): QuestionState.DONE,
-    (QuestionState.CANCELED, QuestionInput.DISCONNECT): QuestionState.DONE,
-}
+from capenv.errors import (
+    CapenvError,
+    Disconnected,
+    Overloaded,
+    ProtocolError,
+    RemoteError,
+    from_wire,
+)
+from capenv.rpc.answer import Answer
+from capenv.rpc.answers import Answers, Outcome
+from capenv.rpc.capability import Route
+from capenv.rpc.drops import Drops
+from capenv.rpc.messages import (
+    Bootstrap,
+    Canceled,
+    Finish,
+    Results,
+    ResultsSentElsewhere,
+    Return,
+    TakeFromOtherQuestion,
+    WireException,
+)
+from capenv.rpc.messages import Call as CallMessage
+from capenv.rpc.outbox import Outbox
+from capenv.rpc.question import Question, QuestionInput, QuestionState
+from capenv.rpc.references import References
+from capenv.rpc.tables import LocalTable
+from capenv.rpc.turn import Call, Peer, Turn
 
 
-class Question:
-    """A call of ours. `outcome` is set once, when it is answered, canceled or cut off."""
+class Questions:
+    """The calls of one connection that the peer owes a Return."""
 
-    __slots__ = ("exports", "forwarding", "id", "local", "outcome", "pipelined", "state", "waiter")
+    def __init__(
+        self,
+        connection: Peer,
+        references: References,
+        answers: Answers,
+        outbox: Outbox,
+        drops: Drops,
+        turn: Turn,
+    ) -> None:
+        self._connection = connection
+        self._references = references
+        self._answers = answers
+        self._outbox = outbox
+        self._drops = drops
+        self._turn = turn
+        self._table: LocalTable[Question] = LocalTable("questions")
 
-    def __init__(self) -> None:
-        self.id = -1
-        self.state = QuestionState.ASKED
-        self.outcome: Content | CapenvError | None = None
-        self.exports: list[int] = []
-        """Exports named in the params: one reference each, for `Return.releaseParamCaps`."""
-        self.pipelined: WeakValueDictionary[tuple[int, ...], Pipelined] | None = None
-        """One reference per path: two would have two queues and could lose the order of calls."""
-        self.forwarding: Answer | None = None
-        """The peer's call that this one carries on, if it is not ours."""
-        self.local: Answer | None = None
-        """The answer awaited, if the call is on an object of our own or on what such a call returns."""
-        self.waiter: object = None
-        """Whatever the driver keeps here."""
+    def bootstrap(self, answer: Answer) -> None:
+        """Ask for the peer's first capability (`Bootstrap`)."""
+        question = self._add(answer)
+        self._outbox.send(Bootstrap(question.id))
+        answer.carry(question, self._turn)
 
-    def fire(self, event: QuestionInput) -> None:
-        """Move on; a KeyError is a mistake of ours."""
-        self.state = TRANSITIONS[self.state, event]
-
-    def pipeline(self, *transform: int) -> Pipelined:
-        """Return the capability that will be at this path of pointer fields in the results."""
-        if self.pipelined is None:
-            self.pipelined = WeakValueDictionary()
-        found = self.pipelined.get(transform)
-        if found is None:
-            found = self.pipelined[transform] = Pipelined(self, transform)
-            resolve_pipelined(found, self.outcome)
-        return found
-
-
-def resolve_pipelined(pipelined: Pipelined, outcome: Content | CapenvError | None) -> None:
-    """Set what a pipelined capability turned out to be, if the outcome is there."""
-    match outcome:
-        case None:
+    def send(self, route: Route, call: Call) -> None:
+        """Send a call (`Call`). One that cannot be sent is answered at once, by its failure."""
+        answer = call.answer
+        try:
+            if len(self._table) >= self._connection.limits.questions:
+                raise Overloaded("too many calls await their answers; await some first")
+            target = self._references.route(route)
+            described = self._references.describe(call.content)
+        except CapenvError as error:
+            answer.connection.settle(answer, error)
             return
-        case Content():
-            try:
-                found = outcome.capability(*pipelined.transform)
-            except CapenvError as error:
-                found = Broken(error)
-            pipelined.resolution = found or Broken(CapenvError("the capability called is null"))
-        case error:
-            pipelined.resolution = Broken(error)
+        # A call of the peer's own that goes back to it: the peer keeps the results.
+        tail = (
+            answer.connection is self._connection
+            and answer.id is not None
+            and not answer.keeps_results
+            and not answer.sends_no_return
+        )
+        question = self._add(None if tail else answer)
+        question.keeps_results = tail
+        question.exports = described.exports
+        route.called = True
+        self._outbox.send(
+            CallMessage(
+                question.id,
+                target,
+                call.interface_id,
+                call.method_id,
+                described.payload,
+                results_to_yourself=tail,
+                no_promise_pipelining=call.no_promise_pipelining,
+            )
+        )
+        self._references.tell_broken(described)
+        if tail:
+            self._answers.redirect(answer, question)
+        answer.carry(question, self._turn)
+
+    def receive_return(self, message: Return) -> None:
+        """`Return`: the outcome of a question."""
+        question = self._table.get(message.answer_id)
+        if question.state is QuestionState.RETURNED:
+            raise ProtocolError("the peer answered a question twice")
+        self._take_back(question, released=message.release_param_caps)
+        canceled = question.state is QuestionState.CANCELED
+        outcome: Outcome | Answer | None = None
+        match message.outcome:
+            case TakeFromOtherQuestion(question_id=answer_id) if not question.keeps_results:
+                outcome = self._answers.take(answer_id)
+            case _ if canceled:
+                pass  # Finish.releaseResultCaps gave back whatever the results hold: nothing is imported
+            case ResultsSentElsewhere() if question.keeps_results:
+                pass
+            case Results(payload=payload) if not question.keeps_results:
+                outcome = self._references.receive(payload)
+            case WireException(kind=kind, reason=reason):
+                outcome = from_wire(kind, reason)
+            case Canceled():
+                outcome = RemoteError("the peer canceled a call that we still wanted")
+            case _:
+                raise ProtocolError("results are not where we asked for them")
+        self._returned(question, no_finish_needed=message.no_finish_needed)
+        if canceled:
+            return
+        match outcome:
+            case Answer() as kept:
+                self._answers.give(kept, question)
+            case None:
+                self._turn.post(self.finish_unused, question)
+            case _:
+                self.conclude(question, outcome)
+
+    def receive_unimplemented(self, question_id: int, error: CapenvError) -> None:
+        """Take notice that the peer cannot do such a call (`Message.unimplemented`)."""
+        question = self._table.get(question_id)
+        if question.state is QuestionState.RETURNED:
+            raise ProtocolError("the peer answered a question twice")
+        self._take_back(question, released=True)  # the peer took nothing out of the message
+        canceled = question.state is QuestionState.CANCELED
+        self._returned(question, no_finish_needed=True)
+        if not canceled:
+            self.conclude(question, error)
+
+    def conclude(self, question: Question, outcome: Outcome) -> None:
+        """Pass an outcome on to whom it is for; then finish the question, unless calls still go its way."""
+        answer, question.answer = question.answer, None
+        if answer is not None:
+            self._turn.post(answer.connection.settle, answer, outcome)
+        self._turn.post(self.finish_unused, question)
+
+    def finish_unused(self, question: Question) -> None:
+        """Send the `Finish` that is due once nobody goes a way into the results of a question any more."""
+        if question.answer is not None or question.travelled:
+            return
+        match question.state:
+            case QuestionState.RETURNED:
+                question.fire(QuestionInput.FINISH)
+                self._table.remove(question.id)
+                self._outbox.send(Finish(question.id, release_result_caps=False))
+            case QuestionState.ASKED if question.keeps_results:
+                self.cancel(question)
+
+    def cancel(self, question: Question) -> None:
+        """Want no answer any more (`Finish`). Idempotent."""
+        question.answer = None
+        match question.state:
+            case QuestionState.ASKED:
+                question.fire(QuestionInput.FINISH)
+                self._outbox.send(Finish(question.id, release_result_caps=True))
+            case QuestionState.RETURNED:
+                question.fire(QuestionInput.FINISH)
+                self._table.remove(question.id)
+                self._outbox.send(Finish(question.id, release_result_caps=False))
+
+    def drain(self) -> list[Question]:
+        """Take every question out."""
+        return self._table.drain()
+
+    def disconnect(self, questions: list[Question], error: CapenvError) -> None:
+        """Take notice that nobody answers the questions any more."""
+        for question in questions:
+            question.fire(QuestionInput.DISCONNECT)
+            answer, question.answer = question.answer, None
+            if answer is not None:
+                lost = Disconnected(str(error))
+                self._turn.post(answer.connection.settle, answer, lost)
+
+    def _add(self, answer: Answer | None) -> Question:
+        question = Question(self._connection, self._drops, answer)
+        question.id = self._table.add(question)
+        return question
+
+    def _take_back(self, question: Question, *, released: bool) -> None:
+        exports, question.exports = question.exports, []
+        if released:
+            self._references.release(exports)
+
+    def _returned(self, question: Question, *, no_finish_needed: bool) -> None:
+        if no_finish_needed or question.state is QuestionState.CANCELED:
+            question.fire(QuestionInput.RETURN_NO_FINISH_NEEDED)
+            self._table.remove(question.id)
+        else:
+            question.fire(QuestionInput.RETURN)
+
+    def __len__(self) -> int:
+        return len(self._table)

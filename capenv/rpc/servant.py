@@ -3,13 +3,24 @@
 from collections.abc import Awaitable
 from typing import Any, ClassVar, TypeAlias
 
+import attrs
 import capnp
 
 from capenv.errors import ProtocolError, Unimplemented
 from capenv.rpc.capability import Capability, Content
 from capenv.rpc.interface import Interface, Method, python_name
 
-Reply: TypeAlias = Content | Awaitable[Content]
+
+@attrs.frozen(eq=False)
+class TailCall:
+    """A reply that is whatever another call will be answered."""
+
+    target: Capability
+    method: Method
+    content: Content
+
+
+Reply: TypeAlias = Content | TailCall | Awaitable[Content | TailCall]
 
 
 class Request:
@@ -38,6 +49,13 @@ class Request:
         """Return the results as content, with capabilities in the named fields."""
         return self.method.results.content(results, capabilities)
 
+    def tail_call(self, target: Capability, method: Method, content: Content) -> TailCall:
+        """Return a reply that is whatever the call of another method will be answered.
+
+        Called on an object of the caller's, it keeps the results from travelling here and back.
+        """
+        return TailCall(target, method, content)
+
 
 class Servant:
     """Base of objects that a peer may call.
@@ -48,6 +66,8 @@ class Servant:
     """
 
     interface: ClassVar[Interface]
+    stream: object = None
+    """What the driver keeps of streaming calls on this object."""
     _handlers: ClassVar[dict[tuple[int, int], tuple[Method, str]]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -78,6 +98,12 @@ class Servant:
         except (capnp.KjException, UnicodeDecodeError) as error:
             raise ProtocolError(f"the params of {method} cannot be read") from error
         return reply
+
+    @classmethod
+    def streams(cls, interface_id: int, method_id: int) -> bool:
+        """Return whether a method is a streaming one."""
+        known = cls._handlers.get((interface_id, method_id))
+        return known is not None and known[0].streaming
 
     def released(self) -> None:
         """Take notice that a peer holds no more references to this."""

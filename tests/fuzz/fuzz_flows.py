@@ -8,10 +8,10 @@ from fuzz_probe import Probe
 
 from capenv.errors import CapenvError
 from capenv.remote.session_messages import SessionMessages
+from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.questions import Question
 from capenv.rpc.servant import Servant
 from capenv.values import Reading
 
@@ -66,9 +66,9 @@ class Agent:
         """How often reading an answer failed, by the class of the error."""
         self._flow = flow
         self._next = 0
-        self._bootstrap: Question | None = None
-        self._asked: dict[Ask, Question] = {}
-        self._reading: dict[Question, Ask] = {}
+        self._bootstrap: Answer | None = None
+        self._asked: dict[Ask, Answer] = {}
+        self._reading: dict[Answer, Ask] = {}
 
     def begin(self) -> None:
         """Ask the first question, or all."""
@@ -101,7 +101,7 @@ class Agent:
             probe.connection = self.peer.core
         return Content(ask.params.segments, [Hosted(probe) for probe in given])
 
-    def _returned(self, question: Question) -> None:
+    def _returned(self, question: Answer) -> None:
         ask = self._reading.pop(question, None)
         if ask is not None and isinstance(question.outcome, Content):
             try:

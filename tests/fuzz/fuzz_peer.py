@@ -10,15 +10,14 @@ from typing import Any, assert_never
 from fuzz_probe import Probe, Wait
 
 from capenv.errors import CapenvError, Disconnected, ProtocolError
-from capenv.rpc.answers import Answer
+from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.connection import Connection
 from capenv.rpc.decoding import decode
 from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.limits import Limits
-from capenv.rpc.questions import Question
-from capenv.rpc.servant import Servant
+from capenv.rpc.servant import Servant, TailCall
 
 
 class FaultError(Exception):
@@ -32,7 +31,7 @@ class Peer:
         self,
         bootstrap: Servant,
         limits: Limits,
-        returned: Callable[[Question], None] = lambda question: None,
+        returned: Callable[[Answer], None] = lambda question: None,
     ) -> None:
         self.core = Connection(Hosted(bootstrap), limits)
         self.failures: dict[str, int] = {}
@@ -116,7 +115,7 @@ class Peer:
                     self._waiting.pop(answer, None)
                     task.close()
                     self.core.fail(answer, Disconnected("the call was canceled"))
-            case Returned(question=question):
+            case Returned(answer=question):
                 if not isinstance(question.outcome, Content | CapenvError):
                     raise FaultError(f"a question returned with {question.outcome!r}")
                 self._returned(question)
@@ -139,12 +138,17 @@ class Peer:
             return
         if isinstance(reply, Content):
             self.core.respond(call.answer, reply)
+        elif isinstance(reply, TailCall):
+            method = reply.method
+            self.core.tail_call(
+                call.answer, reply.target, method.interface_id, method.id, reply.content
+            )
         else:
             assert isinstance(reply, Coroutine)
             self._tasks[call.answer] = reply
             self._resume(call.answer)
 
-    def _wake(self, question: Question | None) -> None:
+    def _wake(self, question: Answer | None) -> None:
         """Let the methods go on that wait for a question, or with None for another message."""
         for answer in [a for a, wait in self._waiting.items() if wait.question is question]:
             if self._waiting.pop(answer, None) is not None:

@@ -8,10 +8,10 @@ import attrs
 import capnp
 
 from capenv.errors import CapenvError, EnvironmentFailed, from_wire
-from capenv.rpc.capability import Capability, Content, Hosted
+from capenv.rpc.answer import Answer
+from capenv.rpc.capability import Capability, Content, Hosted, Promise
 from capenv.rpc.connection import Connection
 from capenv.rpc.interface import Interface
-from capenv.rpc.questions import Question
 from capenv.rpc.servant import Reply, Request, Servant
 from capenv.values import Reading
 
@@ -27,14 +27,14 @@ PROBE = Interface(_LOADED.Probe)
 class Wait:
     """What a method awaits: a question's outcome, or with None that another message has come."""
 
-    question: Question | None = None
+    question: Answer | None = None
 
     def __await__(self) -> Generator["Wait", None, None]:
         yield self
 
 
 class Probe(Servant):
-    """The probe of the interoperability tests, without the promises that only a driver can make.
+    """The probe of the interoperability tests.
 
     A method that waits reads its params before: what is wrong with them counts as the peer's fault in the
     part that `Servant.call` starts, and as a mistake of ours in what is awaited.
@@ -45,6 +45,8 @@ class Probe(Servant):
     def __init__(self) -> None:
         self.connection: Connection | None = None
         self.held: Capability | None = None
+        self.pending: list[tuple[Promise, Capability]] = []
+        """What `later` answered with, and what each promise becomes."""
         self.texts: list[str] = []
         self.released_count = 0
 
@@ -78,7 +80,7 @@ class Probe(Servant):
         )
         return self._called_back(request, question)
 
-    async def _called_back(self, request: Request, question: Question) -> Content:
+    async def _called_back(self, request: Request, question: Answer) -> Content:
         if question.outcome is None:
             await Wait(question)
         match question.outcome:
@@ -126,6 +128,35 @@ class Probe(Servant):
     def same(self, request: Request) -> Content:
         return request.reply(probe=request.capability("probe"))
 
+    def later(self, request: Request) -> Content:
+        probe, promise = request.capability("probe"), Promise()
+        if probe is None:
+            raise EnvironmentFailed("nothing to promise")
+        self.pending.append((promise, probe))
+        return request.reply(probe=promise)
+
+    def settle(self, request: Request) -> Content:
+        assert self.connection is not None
+        while self.pending:
+            self.connection.resolve(*self.pending.pop(0))
+        return request.reply()
+
+    def break_all(self, request: Request) -> Content:
+        assert self.connection is not None
+        error = EnvironmentFailed(request.params.reason)
+        while self.pending:
+            self.connection.resolve(self.pending.pop(0)[0], error)
+        return request.reply()
+
+    def tail(self, request: Request) -> Reply:
+        target = request.capability("target")
+        if target is None:
+            raise EnvironmentFailed("nothing to call")
+        method = PROBE["echo"]
+        params = method.params.new()
+        params.text = request.params.text
+        return request.tail_call(target, method, method.params.content(params))
+
     def seen(self, request: Request) -> Content:
         results = request.results()
         texts = results.init("texts", len(self.texts))
@@ -140,6 +171,7 @@ class Probe(Servant):
     def released(self) -> None:
         self.released_count += 1
         self.held = None
+        self.pending.clear()
 
     def _text(self, request: Request) -> Content:
         """Take note of a text; return results that hold it, where the method has such."""

@@ -8,13 +8,23 @@ from typing import Any
 import trio
 from rpc_schema import PROBE
 
-from capenv.errors import EnvironmentFailed
-from capenv.rpc.capability import Capability, Content, Hosted
-from capenv.rpc.servant import Request, Servant
+from capenv.errors import (
+    CapenvError,
+    Disconnected,
+    EnvironmentFailed,
+    Overloaded,
+    RemoteError,
+    Unimplemented,
+)
+from capenv.rpc.capability import Capability, Content, Hosted, Promise
+from capenv.rpc.servant import Reply, Request, Servant
 from capenv.transports.sockets import BlockingSocketLink, SocketLink
 from capenv.vat import VatConnection
 
 ECHO = PROBE["echo"]
+KINDS: tuple[type[CapenvError], ...] = (RemoteError, Overloaded, Disconnected, Unimplemented)
+"""By their numbers in `Exception.Type` of `rpc.capnp`."""
+WRITE_SECONDS = 0.002
 
 
 class Probe(Servant):
@@ -30,6 +40,8 @@ class Probe(Servant):
         self.releases = 0
         self.held: Capability | None = None
         self.connection: VatConnection | None = None
+        self.pending: list[tuple[Promise, Capability]] = []
+        """What `later` answered with, and was given."""
 
     def echo(self, request: Request) -> Content:
         text = request.params.text
@@ -50,7 +62,7 @@ class Probe(Servant):
 
     def child(self, request: Request) -> Content:
         child = Probe(request.params.name)
-        child.log = self.log
+        child.connection, child.log = self.connection, self.log
         self.children.append(child)
         return request.reply(child=Hosted(child))
 
@@ -87,13 +99,59 @@ class Probe(Servant):
 
     def counts(self, request: Request) -> Content:
         results = request.results()
-        results.hanging, results.released = self.hanging, self.releases
+        results.hanging = self.hanging
+        results.released = sum(child.releases for child in self.children)
         return request.reply(results)
 
     def data(self, request: Request) -> Content:
         results = request.results()
         results.data = request.params.data
         return request.reply(results)
+
+    def same(self, request: Request) -> Content:
+        return request.reply(probe=request.capability("probe"))
+
+    def later(self, request: Request) -> Content:
+        probe = request.capability("probe")
+        assert probe is not None
+        promise = Promise()
+        self.pending.append((promise, probe))
+        return request.reply(probe=promise)
+
+    def settle(self, request: Request) -> Content:
+        assert self.connection is not None
+        for promise, probe in self.pending:
+            self.connection.resolve(promise, probe)
+        self.pending.clear()
+        return request.reply()
+
+    def break_all(self, request: Request) -> Content:
+        assert self.connection is not None
+        for promise, _ in self.pending:
+            self.connection.resolve(promise, RemoteError(request.params.reason))
+        self.pending.clear()
+        return request.reply()
+
+    def tail(self, request: Request) -> Reply:
+        target = request.capability("target")
+        assert target is not None
+        return request.tail_call(target, ECHO, text_params(request.params.text))
+
+    def seen(self, request: Request) -> Content:
+        results = request.results()
+        results.texts = self.log
+        return request.reply(results)
+
+    def fail_as(self, request: Request) -> Content:
+        raise KINDS[request.params.kind](request.params.reason)
+
+    async def write(self, request: Request) -> Content:
+        text = request.params.text
+        self.log.append(text)
+        await trio.sleep(WRITE_SECONDS)
+        if text == "bad":
+            raise RemoteError("a bad text was written")
+        return request.reply()
 
     def released(self) -> None:
         self.releases += 1

@@ -163,6 +163,8 @@ def answer_all(peer: Peer) -> None:
 def test_an_answer_that_comes_late_goes_to_nobody() -> None:
     with played() as (connection, peer, root):
         late = connection.call(root, ECHO, text_params("late"))
+        assert late.carrier is not None
+        late_id = late.carrier.id
         with pytest.raises(DeadlineExceeded):
             connection.wait(late, timeout=0.01)
         peer.take()
@@ -170,7 +172,8 @@ def test_an_answer_that_comes_late_goes_to_nobody() -> None:
         peer.give()
         for text in ("one", "two"):
             question = connection.call(root, ECHO, text_params(text))
-            assert question.id != late.id or text == "two"
+            assert question.carrier is not None
+            assert question.carrier.id != late_id or text == "two"
             connection.flush()
             peer.take()
             answer_all(peer)
@@ -390,7 +393,7 @@ def test_the_reason_of_the_peer_is_told() -> None:
 def test_a_peer_that_breaks_a_rule_is_told_so_in_the_end() -> None:
     with played() as (connection, peer, root):
         question = connection.call(root, ECHO, text_params("hello"))
-        peer.core._send(Return(99, Canceled()))
+        peer.core._outbox.send(Return(99, Canceled()))
         peer.give()
         with pytest.raises(Disconnected):
             connection.wait(question)
@@ -418,7 +421,7 @@ def test_no_sequence_of_messages_hangs_or_breaks_the_driver(arriving: list[Any])
     connection = BlockingConnection(link, Probe())
     sender = Connection()
     for message in arriving:
-        sender._send(message)
+        sender._outbox.send(message)
     far.sendall(b"".join(bytes(buffer) for buffer in sender.data_to_send()))
     far.shutdown(socket.SHUT_WR)
     with contextlib.suppress(Disconnected, RemoteError):

@@ -20,6 +20,7 @@ from capenv.errors import (
     Unimplemented,
 )
 from capenv.rpc import messages as wire
+from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Broken, Content, Hosted, Imported
 from capenv.rpc.connection import Connection
 from capenv.rpc.encoding import echo, encode
@@ -30,6 +31,7 @@ from capenv.rpc.messages import (
     Bootstrap,
     Call,
     Canceled,
+    Disembargo,
     Finish,
     ImportedTarget,
     Message,
@@ -38,14 +40,17 @@ from capenv.rpc.messages import (
     PromisedAnswer,
     ReceiverAnswer,
     ReceiverHosted,
+    ReceiverLoopback,
     Release,
     Resolve,
     Results,
+    ResultsSentElsewhere,
     Return,
     SenderHosted,
+    SenderLoopback,
+    TakeFromOtherQuestion,
     WireException,
 )
-from capenv.rpc.questions import Question
 
 
 def connected(limits: Limits | None = None) -> tuple[Connection, Thing]:
@@ -92,6 +97,11 @@ OFFERED = ImportedTarget(0)
 @pytest.mark.parametrize(
     "arriving",
     [
+        [Resolve(9, NoCapability())],
+        [Return(9, TakeFromOtherQuestion(0))],
+        [Disembargo(ImportedTarget(0), SenderLoopback(1))],
+        [Disembargo(ImportedTarget(9), SenderLoopback(1))],
+        [Disembargo(ImportedTarget(0), ReceiverLoopback(1))],
         [Release(9, 1)],
         [Release(0, 2)],
         [Return(9, Canceled())],
@@ -124,7 +134,6 @@ def test_a_broken_rule_ends_the_connection(arriving: list[Message]) -> None:
     "arriving",
     [
         Finish(9, True),
-        Resolve(9, NoCapability()),
         Resolve(9, WireException(0, "no")),
         Resolve(9, ReceiverHosted(9)),
     ],
@@ -259,15 +268,34 @@ def test_results_for_a_peer_that_has_gone_are_let_go() -> None:
 
 
 def test_a_result_that_cannot_be_sent_fails_its_call() -> None:
-    core, _ = connected()
+    core, _ = connected(Limits(exports=2))
     give(core, call_of(1, OFFERED))
-    made = Thing(0)
-    content = numbered(0, [Hosted(made), Broken(EnvironmentFailed("it fell over"))])
-    core.respond(only_call(core).answer, content)
+    made = [Thing(0), Thing(0)]
+    core.respond(only_call(core).answer, numbered(0, [Hosted(thing) for thing in made]))
     (message,) = sent_messages(core)
     assert isinstance(message, Return)
-    assert message.outcome == WireException(0, "EnvironmentFailed: it fell over")
-    assert [type(event) for event in events_of(core)] == [Released]
+    assert isinstance(message.outcome, WireException)
+    assert message.outcome.kind == 1
+    assert [event.servant for event in events_of(core) if isinstance(event, Released)] == made
+
+
+def test_a_reference_that_came_to_nothing_is_a_promise_broken_at_once() -> None:
+    core, _ = connected()
+    give(core, call_of(1, OFFERED))
+    broken = Broken(EnvironmentFailed("it fell over"))
+    core.respond(only_call(core).answer, numbered(0, [broken]))
+    message, resolve = sent_messages(core)
+    assert isinstance(message, Return)
+    assert isinstance(message.outcome, Results)
+    (descriptor,) = message.outcome.payload.table
+    assert descriptor == SenderHosted(1, promise=True)
+    assert resolve == Resolve(1, WireException(0, "EnvironmentFailed: it fell over"))
+    give(core, call_of(2, PromisedAnswer(1, (0,))), call_of(3, ImportedTarget(1)))
+    assert [type(m.outcome) for m in sent_messages(core) if isinstance(m, Return)] == [
+        WireException
+    ] * 2
+    give(core, Finish(1, False), Release(1, 1))
+    assert core.closed is None
 
 
 def test_calls_wait_for_the_results_that_they_are_made_on() -> None:
@@ -308,12 +336,29 @@ def test_an_internal_error_tells_nothing_but_its_kind() -> None:
 # Bounds.
 
 
-def test_more_calls_in_flight_than_allowed_end_the_connection() -> None:
+def test_more_calls_in_flight_than_allowed_are_refused_and_twice_as_many_end_the_connection() -> (
+    None
+):
     core, _ = connected(Limits(answers=3))
     give(core, *(call_of(n, OFFERED) for n in range(3)))
+    assert sent_messages(core) == []
+    give(core, call_of(3, OFFERED), call_of(4, OFFERED), call_of(5, OFFERED))
+    refused = sent_messages(core)
+    assert [m.outcome.kind for m in refused if isinstance(m, Return)] == [1, 1, 1]  # type: ignore[union-attr]
     assert core.closed is None
-    give(core, call_of(3, OFFERED))
+    give(core, call_of(6, OFFERED))
     assert core.closed is not None
+
+
+def test_more_calls_of_our_own_than_a_peer_takes_are_not_sent() -> None:
+    core, _ = connected(Limits(questions=2))
+    target = asked(core)
+    first, second, third = (core.call(target, 1, 2, numbered(n)) for n in range(3))
+    assert isinstance(failed(third), Overloaded)
+    give(core, Return(id_of(first), Results(Payload(numbered(0).segments)), no_finish_needed=True))
+    assert core.call(target, 1, 2, numbered(3)).outcome is None
+    assert second.outcome is None
+    events_of(core)
 
 
 def test_more_calls_on_one_answer_than_allowed_are_refused() -> None:
@@ -324,6 +369,20 @@ def test_more_calls_on_one_answer_than_allowed_are_refused() -> None:
     assert message.answer_id == 3
     assert isinstance(message.outcome, WireException)
     assert message.outcome.kind == 1
+
+
+def test_a_long_chain_of_calls_nests_nothing() -> None:
+    for ends_well in (True, False):
+        core, _ = connected()
+        give(core, call_of(0, OFFERED))
+        received = only_call(core)
+        give(core, *(call_of(n, PromisedAnswer(n - 1, (0,))) for n in range(1, 4000)))
+        if ends_well:
+            core.respond(received.answer, numbered(0, [asked(core)]))
+        else:
+            core.fail(received.answer, RemoteError("no"))
+        assert core.closed is None
+        assert len(sent_messages(core)) >= 4000
 
 
 def test_more_exports_than_allowed_fail_the_call_that_asks() -> None:
@@ -357,7 +416,7 @@ def asked(core: Connection) -> Imported:
     give(
         core,
         Return(
-            question.id,
+            id_of(question),
             Results(Payload(Content.of(Broken(RemoteError(""))).segments, [SenderHosted(3)])),
         ),
     )
@@ -369,7 +428,13 @@ def asked(core: Connection) -> Imported:
     return found
 
 
-def failed(question: Question) -> CapenvError:
+def id_of(question: Answer) -> int:
+    """Return the id of the question that carries a call of ours."""
+    assert question.carrier is not None
+    return question.carrier.id
+
+
+def failed(question: Answer) -> CapenvError:
     assert isinstance(question.outcome, CapenvError)
     return question.outcome
 
@@ -377,10 +442,11 @@ def failed(question: Question) -> CapenvError:
 def test_a_canceled_question_is_told_to_everybody_who_waits() -> None:
     core, _ = connected()
     question = core.call(asked(core), 1, 2, numbered(0))
+    question_id = id_of(question)
     core.cancel(question)
     assert [type(event) for event in events_of(core)] == [Returned]
     core.cancel(question)
-    give(core, Return(question.id, Canceled()))
+    give(core, Return(question_id, Canceled()))
     assert events_of(core) == []
     assert [type(message) for message in sent_messages(core)][:2] == [Call, Finish]
 
@@ -388,30 +454,29 @@ def test_a_canceled_question_is_told_to_everybody_who_waits() -> None:
 def test_the_results_of_a_canceled_question_are_not_imported() -> None:
     core, _ = connected()
     question = core.call(asked(core), 1, 2, numbered(0))
+    question_id = id_of(question)
     core.cancel(question)
     sent_messages(core)
     results = Payload(numbered(0, [None]).segments, [SenderHosted(8)])
-    give(core, Return(question.id, Results(results)))
+    give(core, Return(question_id, Results(results)))
     assert sent_messages(core) == []  # Finish.releaseResultCaps has given it back
 
 
 def test_the_peer_may_cancel_what_we_want() -> None:
     core, _ = connected()
     question = core.call(asked(core), 1, 2, numbered(0))
-    give(core, Return(question.id, Canceled()))
+    give(core, Return(id_of(question), Canceled()))
     assert isinstance(failed(question), RemoteError)
     assert core.closed is None
 
 
 def test_a_call_that_cannot_be_sent_is_answered_by_its_failure() -> None:
     core, _ = connected()
-    target = asked(core)
     broken = Broken(EnvironmentFailed("it fell over"))
-    for called, passed in [(broken, None), (target, broken)]:
-        question = core.call(called, 1, 2, numbered(0, [passed]))
-        assert isinstance(failed(question), EnvironmentFailed)
-        assert [type(event) for event in events_of(core)] == [Returned]
-    assert Call not in map(type, sent_messages(core))
+    question = core.call(broken, 1, 2, numbered(0))
+    assert isinstance(failed(question), EnvironmentFailed)
+    assert [type(event) for event in events_of(core)] == [Returned]
+    assert sent_messages(core) == []
 
 
 def test_capabilities_of_another_connection_are_not_mistaken_for_this_ones() -> None:
@@ -441,7 +506,7 @@ def test_params_are_released_by_the_flag_of_the_return(flag: bool) -> None:
     core, _ = connected()
     target, passed = asked(core), Thing(0)
     question = core.call(target, 1, 2, numbered(0, [Hosted(passed), Hosted(passed)]))
-    give(core, Return(question.id, WireException(0, "no"), release_param_caps=flag))
+    give(core, Return(id_of(question), WireException(0, "no"), release_param_caps=flag))
     released = [event for event in events_of(core) if isinstance(event, Released)]
     assert bool(released) == flag
 
@@ -458,7 +523,7 @@ def test_a_call_after_the_end_fails() -> None:
 def test_an_answer_may_be_too_much_for_the_peer() -> None:
     core, _ = connected()
     question = core.call(asked(core), 1, 2, numbered(0))
-    give(core, Return(question.id, WireException(1, "busy")))
+    give(core, Return(id_of(question), WireException(1, "busy")))
     assert isinstance(failed(question), Overloaded)
 
 
@@ -474,7 +539,7 @@ def test_a_call_on_an_object_of_our_own_needs_no_peer() -> None:
     core.respond(received.answer, numbered(0, [Hosted(child)]))
     returned, inner = events_of(core)
     assert isinstance(returned, Returned)
-    assert returned.question is question
+    assert returned.answer is question
     assert isinstance(inner, CallReceived)
     assert inner.servant is child
     core.respond(inner.answer, numbered(7))
@@ -506,73 +571,82 @@ def given_back() -> tuple[Connection, Call]:
     assert isinstance(message.outcome, Results)
     assert message.outcome.payload.table == [ReceiverHosted(5)]
     give(core, call_of(2, PromisedAnswer(1, (0,)), 42))
-    (carried,) = sent_messages(core)
+    carried, taken = sent_messages(core)
     assert isinstance(carried, Call)
     assert carried.target == ImportedTarget(5)
+    assert isinstance(taken, Return)
+    assert (taken.answer_id, taken.outcome) == (2, TakeFromOtherQuestion(carried.question_id))
     return core, carried
 
 
 def test_a_call_on_what_the_peer_was_given_back_goes_back_to_it() -> None:
     core, carried = given_back()
-    give(core, Return(carried.question_id, Results(Payload(numbered(43).segments))))
-    finish, message = sent_messages(core)
-    assert isinstance(finish, Finish)
-    assert isinstance(message, Return)
-    assert message.answer_id == 2
-    assert isinstance(message.outcome, Results)
-    assert number_of(Content(message.outcome.payload.segments)) == 43
+    assert carried.results_to_yourself
+    give(core, Return(carried.question_id, ResultsSentElsewhere()))
+    assert sent_messages(core) == [], "calls on its results may still come"
+    give(core, call_of(3, PromisedAnswer(2, (0,)), 43))
+    (pipelined, _) = sent_messages(core)
+    assert isinstance(pipelined, Call)
+    assert pipelined.target == PromisedAnswer(carried.question_id, (0,))
+    give(core, Return(pipelined.question_id, ResultsSentElsewhere()), Finish(3, False))
+    assert sent_messages(core) == [Finish(pipelined.question_id, False)]
+    give(core, Finish(2, False))
+    assert sent_messages(core) == [Finish(carried.question_id, False)]
 
 
 def test_canceling_reaches_a_call_that_was_carried_back() -> None:
     core, carried = given_back()
     give(core, Finish(2, True))
-    finish, message = sent_messages(core)
-    assert finish == Finish(carried.question_id, True)
-    assert isinstance(message, Return)
-    assert (message.answer_id, message.outcome) == (2, Canceled())
+    assert sent_messages(core) == [Finish(carried.question_id, True)]
+    give(core, Return(carried.question_id, Canceled()))
+    assert sent_messages(core) == []
 
 
-def test_a_call_carried_back_that_the_peer_cannot_do_is_answered() -> None:
+def test_a_call_carried_back_that_the_peer_cannot_do_ends_nothing() -> None:
     core, carried = given_back()
-    give(core, wire.Unimplemented(carried))
-    (message,) = sent_messages(core)
-    assert isinstance(message, Return)
-    assert message.answer_id == 2
-    assert isinstance(message.outcome, WireException)
-    assert message.outcome.kind == 3
+    give(core, wire.Unimplemented(carried), Finish(2, True))
+    assert sent_messages(core) == []
+    assert core.closed is None
 
 
 @pytest.mark.parametrize(
     "descriptor", [ReceiverHosted(99), ReceiverAnswer(PromisedAnswer(77))], ids=str
 )
-def test_a_call_carried_back_with_a_broken_capability_fails_alone(descriptor: Any) -> None:
+def test_a_broken_capability_is_carried_back_as_one(descriptor: Any) -> None:
     core, _ = given_back()
     give(core, call_of(3, PromisedAnswer(1, (0,)), 0, descriptor))
-    (message,) = sent_messages(core)
-    assert isinstance(message, Return)
-    assert message.answer_id == 3
-    assert isinstance(message.outcome, WireException)
+    carried, resolve, _ = sent_messages(core)
+    assert isinstance(carried, Call)
+    (passed,) = carried.params.table
+    assert isinstance(passed, SenderHosted)
+    assert passed.promise
+    assert isinstance(resolve, Resolve)
+    assert isinstance(resolve.resolution, WireException)
     assert core.closed is None
 
 
-def test_a_capability_promised_to_us_that_was_ours_is_called_here() -> None:
-    # We return what we were promised; before the peer calls it there, it turns out to be ours.
-    core, thing = connected()
+def test_calls_on_results_go_where_the_peer_was_told_whatever_is_learned_later() -> None:
+    # We return what we were promised. It turns out to be ours, but a call that the peer makes on the
+    # results as it knows them must not overtake those that it makes on its own results.
+    core, _ = connected()
     give(core, call_of(1, OFFERED))
     answer = only_call(core).answer
     question = core.call(asked(core), 1, 2, numbered(0))
+    question_id = id_of(question)
     core.respond(answer, numbered(0, [question.pipeline(0)]))
     give(
         core,
-        Return(question.id, Results(Payload(numbered(0, [None]).segments, [ReceiverHosted(0)]))),
+        Return(question_id, Results(Payload(numbered(0, [None]).segments, [ReceiverHosted(0)]))),
     )
     events_of(core)
-    give(core, call_of(2, PromisedAnswer(1, (0,)), 42))
-    received = only_call(core)
-    assert received.servant is thing
     sent_messages(core)
-    core.respond(received.answer, numbered(43))
-    assert [type(message) for message in sent_messages(core)] == [Return]
+    give(core, call_of(2, PromisedAnswer(1, (0,)), 42))
+    assert events_of(core) == []
+    carried, _ = sent_messages(core)
+    assert isinstance(carried, Call)
+    assert carried.target == PromisedAnswer(question_id, (0,))
+    give(core, Finish(1, False))
+    assert sent_messages(core)[-1:] == [Finish(question_id, False)], "and not before"
 
 
 # Whatever arrives.

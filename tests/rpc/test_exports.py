@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capenv.errors import Overloaded, ProtocolError
-from capenv.rpc.capability import Hosted
+from capenv.rpc.capability import Hosted, Promise
 from capenv.rpc.exports import Exports
 
 
@@ -29,7 +29,7 @@ def test_an_object_is_let_go_with_its_last_reference(steps: list[tuple[str, int,
         thing = things[index]
         match step:
             case "add":
-                export_id = exports.add(Hosted(thing))
+                export_id = exports.add(Hosted(thing)).id
                 assert ids.setdefault(index, export_id) == export_id
                 counts[index] += 1
             case "find" if index in ids:
@@ -43,12 +43,16 @@ def test_an_object_is_let_go_with_its_last_reference(steps: list[tuple[str, int,
             case "release" if index in ids:
                 gone = exports.release(ids[index], count)
                 counts[index] -= count
-                assert gone is (None if counts[index] else thing)
+                assert (None if gone is None else gone.servant) is (
+                    None if counts[index] else thing
+                )
                 if not counts[index]:
                     del ids[index]
         assert len(exports) == len(ids)
         assert len(set(ids.values())) == len(ids)
-    assert {id(t) for t in exports.drain()} == {id(things[index]) for index in ids}
+    assert {id(export.servant) for export in exports.drain()} == {
+        id(things[index]) for index in ids
+    }
     assert not len(exports)
 
 
@@ -64,6 +68,23 @@ def test_unknown_ids_are_the_peers_mistake() -> None:
 def test_there_is_a_limit_to_objects_not_to_references() -> None:
     exports = Exports(limit=1)
     thing = Thing()
-    assert [exports.add(Hosted(thing)) for _ in range(5)] == [0] * 5
+    assert [exports.add(Hosted(thing)).id for _ in range(5)] == [0] * 5
     with pytest.raises(Overloaded):
         exports.add(Hosted(Thing()))
+
+
+def test_a_promise_keeps_its_id_until_it_is_resolved_and_never_after() -> None:
+    exports = Exports(limit=9)
+    promise, next_promise, thing = Promise(), Promise(), Hosted(Thing())
+    export = exports.add(promise, promise=True)
+    assert exports.add(promise, promise=True) is export
+    exports.follow(export, next_promise)
+    assert exports.add(next_promise, promise=True) is export
+    assert export.references == 3
+    exports.settle(export, thing)
+    assert export.target is thing
+    assert not export.promised
+    assert exports.add(next_promise, promise=True) is not export, "the Resolve was sent"
+    assert exports.add(thing) is not export
+    assert exports.release(export.id, 3) is export
+    assert not exports.current(export)

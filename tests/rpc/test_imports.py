@@ -2,10 +2,31 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capenv.errors import ProtocolError
+from capenv.rpc.capability import Imported, Promise
+from capenv.rpc.connection import Connection
+from capenv.rpc.drops import Drops
 from capenv.rpc.imports import Imports
+
+
+class Table(Imports):
+    """Imports beside the notes of their deaths."""
+
+    def __init__(self) -> None:
+        self.drops: Drops = Drops()
+        super().__init__(Connection(), self.drops)
+
+    def releases(self) -> list[tuple[int, int]]:
+        noted = [note for note in self.drops.take() if isinstance(note, tuple)]
+        return [
+            (import_id, count)
+            for import_id, generation in noted
+            if (count := self.release(import_id, generation))
+        ]
 
 
 @given(
@@ -20,7 +41,7 @@ from capenv.rpc.imports import Imports
 def test_every_reference_counted_is_released_once_and_none_that_is_held(
     steps: list[tuple[str, int]],
 ) -> None:
-    imports = Imports()
+    imports = Table()
     held: dict[int, Any] = {}
     counted = dict.fromkeys(range(3), 0)
     released = dict.fromkeys(range(3), 0)
@@ -48,45 +69,81 @@ def test_every_reference_counted_is_released_once_and_none_that_is_held(
     release()
     assert released == counted
     assert not len(imports)
-    assert not imports.pending
+    assert not imports.drops
 
 
 def test_a_reference_added_again_before_its_release_keeps_the_count() -> None:
-    imports = Imports()
+    imports = Table()
     imports.add(7)  # dropped at once, noted, not yet released
     again = imports.add(7)
-    assert list(imports.releases()) == []
+    assert imports.releases() == []
     del again
-    assert list(imports.releases()) == [(7, 2)]
+    assert imports.releases() == [(7, 2)]
 
 
 def test_a_reference_that_is_dying_is_not_handed_out_again() -> None:
     # What another thread would see that adds the same id while the finalizer runs.
-    imports = Imports()
+    imports = Table()
     reference = imports.add(7)
     seen: list[Any] = []
-    imports.on_drop = lambda: seen or seen.append(imports.add(7))
+    imports.drops.on_drop = lambda: seen or seen.append(imports.add(7))
     del reference
-    assert list(imports.releases()) == [], "somebody holds it"
+    assert imports.releases() == [], "somebody holds it"
     assert imports.find(7) is seen[0]
-    imports.on_drop = None
+    imports.drops.on_drop = None
     seen.clear()
-    assert list(imports.releases()) == [(7, 2)]
+    assert imports.releases() == [(7, 2)]
 
 
 def test_a_drop_is_told_at_once() -> None:
-    imports = Imports()
+    imports = Table()
     told: list[bool] = []
     reference = imports.add(1)
-    imports.on_drop = lambda: told.append(imports.pending)
+    imports.drops.on_drop = lambda: told.append(bool(imports.drops))
     del reference
     assert told == [True]
 
 
 def test_references_outlive_the_table() -> None:
-    imports = Imports()
+    imports = Table()
     reference = imports.add(1)
     imports.drain()
     assert imports.find(1) is None
     del reference
-    assert list(imports.releases()) == []
+    assert imports.releases() == []
+
+
+def test_a_promise_is_one_reference_until_it_is_resolved() -> None:
+    imports = Table()
+    promise = imports.add(4, promise=True)
+    assert isinstance(promise, Promise)
+    assert imports.add(4, promise=True) is promise
+    assert imports.resolve(4) is promise
+    assert isinstance(imports.add(4, promise=True), Imported), "resolved, it is only a way"
+    with pytest.raises(ProtocolError, match="resolved before"):
+        imports.resolve(4)
+
+
+def test_what_is_no_promise_cannot_be_resolved() -> None:
+    imports = Table()
+    held = imports.add(4)
+    with pytest.raises(ProtocolError, match="no promise"):
+        imports.resolve(4)
+    del held
+
+
+def test_a_promise_dropped_may_be_resolved_or_given_again() -> None:
+    imports = Table()
+    first = imports.add(4, promise=True)
+    assert isinstance(first, Promise)
+    way = first.route
+    del first
+    assert imports.releases() == [], "somebody still goes that way"
+    again = imports.add(4, promise=True)
+    assert isinstance(again, Promise)
+    assert again.route is way
+    del again
+    assert imports.resolve(4) is None
+    assert imports.resolve(99) is None
+    del way
+    assert imports.releases() == [(4, 2)]

@@ -14,11 +14,20 @@ from hypothesis import strategies as st
 from rpc_probe import ECHO, Probe, params, text_of, text_params, two_vats
 from rpc_schema import PROBE
 
-from capenv.errors import CapenvError, Disconnected, EnvironmentFailed, RemoteError, Unimplemented
+from capenv.errors import (
+    CapenvError,
+    Disconnected,
+    EnvironmentFailed,
+    Overloaded,
+    ProtocolError,
+    RemoteError,
+    Unimplemented,
+)
 from capenv.link import MemoryAddress
 from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived
+from capenv.rpc.limits import Limits
 from capenv.rpc.servant import Request
 from capenv.transports import connect, listen
 from capenv.transports.sockets import SocketLink
@@ -167,7 +176,7 @@ async def test_a_capability_passed_is_called_back_and_released() -> None:
         await ours.call(root, PROBE["drop"], params("drop"))
         await trio.testing.wait_all_tasks_blocked()
         assert mine.releases == 2
-        assert len(theirs.core.imports) == 0
+        assert len(theirs.core.references.imports) == 0
 
 
 @trio_test
@@ -349,29 +358,68 @@ async def test_a_canceled_call_on_an_object_of_our_own_stops() -> None:
 @trio_test
 async def test_a_peer_that_asks_and_does_not_read_is_not_served_without_end() -> None:
     near, far = socket.socketpair()
-    probe = Probe()
-    vat = VatConnection(SocketLink(near), probe)
+    limits = Limits(queued_bytes=4 << 20, call_bytes=8 << 20, answers=30)
+    vat = VatConnection(SocketLink(near), Probe(), limits)
     link = SocketLink(far)
     asker = Connection()
     root = asker.bootstrap().pipeline()
-    asked = 0
+    unsent: list[int] = []
 
     async def ask() -> None:
-        nonlocal asked
         while True:
-            content = params("data", data=bytes(4 << 20))
+            content = params("data", data=bytes(1 << 20))
             asker.call(root, PROBE["data"].interface_id, PROBE["data"].id, content)
             await link.send(asker.data_to_send())
-            asked += 1
+            await trio.lowlevel.checkpoint()
+            unsent.append(vat.core.bytes_to_send)
 
     async with trio.open_nursery() as nursery:
         await nursery.start(vat.run)
-        nursery.start_soon(ask)
-        await trio.testing.wait_all_tasks_blocked(0.2)
-        assert 16 <= asked < 40
-        assert vat.core.bytes_to_send < 80 << 20
-        nursery.cancel_scope.cancel()
+        with pytest.raises(Disconnected):
+            await ask()
+    assert isinstance(vat.core.closed, ProtocolError)
+    assert "60 calls in flight" in str(vat.core.closed)
+    assert 2 << 20 < max(unsent) < 6 << 20, "4 MiB, and the answer that passed the bound"
     await link.aclose()
+
+
+@trio_test
+async def test_two_that_ask_each_other_too_much_both_get_their_answers() -> None:
+    limits = Limits(queued_bytes=1 << 20)
+    async with two_vats(Probe(), Probe(), limits=limits) as vats, trio.open_nursery() as nursery:
+
+        async def ask(vat: VatConnection) -> None:
+            root = vat.bootstrap().root()
+            for _ in range(3):
+                data = bytes(50 << 10)
+                responses = [
+                    vat.call(root, PROBE["data"], params("data", data=data)) for _ in range(10)
+                ]
+                responses += [
+                    vat.call(root, PROBE["slow"], params("slow", text="x" * (40 << 10)))
+                    for _ in range(10)
+                ]
+                for response in responses:
+                    await response
+
+        for vat in vats:
+            nursery.start_soon(ask, vat)
+
+
+@trio_test
+async def test_calls_that_a_peer_does_not_take_are_refused_here() -> None:
+    near, far = socket.socketpair()
+    vat = VatConnection(SocketLink(near), None, Limits(queued_bytes=1 << 20))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(vat.run)
+        root = vat.bootstrap().root()
+        responses = [
+            vat.call(root, PROBE["data"], params("data", data=bytes(1 << 18))) for _ in range(9)
+        ]
+        with pytest.raises(Overloaded, match="does not read as fast"):
+            await responses[-1]
+        nursery.cancel_scope.cancel()
+    far.close()
 
 
 @trio_test

@@ -1,0 +1,39 @@
+"""Messages on their way to the link."""
+
+from collections.abc import Sequence
+
+from capenv.link import Buffer
+from capenv.rpc.encoding import encode
+from capenv.rpc.framing import frame
+from capenv.rpc.messages import Message
+from capenv.rpc.turn import Peer, Turn
+
+
+class Outbox:
+    """What one connection wants to send, in order."""
+
+    def __init__(self, connection: Peer, turn: Turn) -> None:
+        self._connection = connection
+        self._turn = turn
+        self._buffers: list[Buffer] = []
+        self.bytes = 0
+        """How much waits: what a peer that does not read makes us hold."""
+
+    def send(self, message: Message) -> None:
+        """Encode a message as of now, and have it sent."""
+        self.post(encode(message))
+
+    def post(self, segments: Sequence[Buffer]) -> None:
+        """Have the segments of an encoded message sent."""
+        buffers = frame(segments)
+        self._buffers += buffers
+        self.bytes += sum(map(len, buffers))
+        self._turn.stir(self._connection)
+
+    def take(self) -> list[Buffer]:
+        """Take the buffers out."""
+        buffers, self._buffers, self.bytes = self._buffers, [], 0
+        return buffers
+
+    def __bool__(self) -> bool:
+        return bool(self._buffers)

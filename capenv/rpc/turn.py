@@ -1,0 +1,171 @@
+"""Turns of a vat: what follows from a message, a call or an answer, until nothing more follows.
+
+Everything that waits for something else is carried out here, one thing after the other: what follows from
+a thing comes right behind it, as if it were called there, so that calls keep their order. But none runs
+within another, so that a chain of promises, however long, nests nothing.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from capenv.errors import CapenvError, Overloaded, RemoteError, Unimplemented
+from capenv.rpc.capability import Broken, Capability, Content, Hosted, Promise, Route, innermost
+
+if TYPE_CHECKING:
+    from capenv.rpc.answer import Answer
+    from capenv.rpc.limits import Limits
+    from capenv.rpc.question import Question
+
+
+class Peer(Protocol):
+    """What a connection is to the other connections of its vat."""
+
+    limits: "Limits"
+    turn: "Turn"
+
+    def wake(self) -> None:
+        """Tell the driver that there is something for it."""
+
+    def start(self, servant: object, call: "Call") -> None:
+        """Have a call that was made over this connection carried out by an object of this vat."""
+
+    def send(self, route: Route, call: "Call") -> None:
+        """Send a call to the peer, or settle its answer with the reason why it cannot be sent."""
+
+    def settle(self, answer: "Answer", outcome: Content | CapenvError) -> None:
+        """Give an outcome to the answer of a call that was made over this connection."""
+
+    def abandon(self, question: "Question") -> None:
+        """Want no answer of a question that went over this connection any more."""
+
+    def embargo(self, promise: Promise, target: Capability) -> None:
+        """Have calls on a promise wait until those that went over this connection have come back."""
+
+
+@attrs.frozen(eq=False)
+class Call:
+    """A call on its way to whoever carries it out."""
+
+    answer: "Answer"
+    interface_id: int
+    method_id: int
+    content: Content
+    no_promise_pipelining: bool = False
+
+
+class Turn:
+    """The turns of one vat. Its connections share one, and capabilities may pass between them."""
+
+    def __init__(self) -> None:
+        self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._posted: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._running = False
+        self._stirred: dict[Peer, None] = {}
+        self.holders: Counter[int] = Counter()
+        """How many connections have a servant, by its identity, among their exports."""
+
+    def post(self, act: Callable[..., None], *arguments: Any) -> None:
+        """Have something done in this turn, behind what the thing now being done posted before."""
+        self._posted.append((act, arguments))
+
+    def run(self) -> None:
+        """Do all there is to do. Within itself this does nothing: what is to be done will be."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._posted or self._work:
+                while self._posted:
+                    self._work.appendleft(self._posted.pop())
+                act, arguments = self._work.popleft()
+                act(*arguments)
+        finally:
+            self._running = False
+
+    def stir(self, connection: Peer) -> None:
+        """Note that a connection has something for its driver: an event, or bytes to send."""
+        self._stirred[connection] = None
+
+    def stirred(self) -> list[Peer]:
+        """Take the connections that have something for their drivers."""
+        stirred, self._stirred = list(self._stirred), {}
+        return stirred
+
+    def deliver(self, target: Capability, call: Call) -> None:
+        """Bring a call to whoever carries it out, or to where it waits. To be posted."""
+        answer = call.answer
+        if not answer.wanted:
+            answer.connection.settle(answer, RemoteError("the call was canceled"))
+            return
+        while isinstance(target, Promise):
+            if target.resolution is not None:
+                target = target.resolution
+            elif target.route is not None:
+                target = target.route
+            else:
+                self._wait(target, call)
+                return
+        match target:
+            case Hosted(servant=servant):
+                answer.connection.start(servant, call)
+            case Route(connection=connection):
+                connection.send(target, call)
+            case Broken(error=error):
+                answer.connection.settle(answer, error)
+            case _:
+                error = RemoteError(f"{type(target).__name__} is no capability to call")
+                answer.connection.settle(answer, error)
+
+    def _wait(self, promise: Promise, call: Call) -> None:
+        answer = call.answer
+        if not self.owns(promise):
+            answer.connection.settle(answer, Unimplemented(FOREIGN))
+        elif len(promise.waiting) >= answer.connection.limits.pipelined_calls:
+            error = Overloaded("too many calls wait for one promise")
+            answer.connection.settle(answer, error)
+        else:
+            promise.waiting.append(call)
+
+    def owns(self, promise: Promise) -> bool:
+        """Return whether a promise is this vat's. One that has not been used becomes so."""
+        if promise.turn is None:
+            promise.turn = self
+        return promise.turn is self
+
+    def resolve(self, promise: Promise, target: Capability) -> None:
+        """Say what a promise is. Calls that waited go there, in their order."""
+        if promise.resolution is not None:
+            return
+        target = innermost(target)
+        if target is promise:
+            target = Broken(RemoteError("a promise that was resolved to itself"))
+        promise.resolution, promise.route = target, None
+        waiting, promise.waiting = promise.waiting, []
+        for call in waiting:
+            self.post(self.deliver, target, call)
+        promise.tell_watchers()
+
+    def fulfil(self, promise: Promise, target: Capability, *, shortens: bool) -> None:
+        """Resolve a promise of results or of a peer's; after an embargo where the new way is shorter.
+
+        `Disembargo` in rpc.capnp says why: calls that went the long way are still under way.
+        """
+        route = promise.route
+        if shortens and route is not None and route.called and not isinstance(target, Broken):
+            route.connection.embargo(promise, target)
+        else:
+            self.resolve(promise, target)
+
+    def route(self, promise: Promise, route: Route) -> None:
+        """Have calls on a promise take a route from now on, first those that waited."""
+        promise.route = route
+        waiting, promise.waiting = promise.waiting, []
+        for call in waiting:
+            self.post(self.deliver, route, call)
+
+
+FOREIGN = "a capability of another vat, or of a connection that shares nothing with this one"
+"""Why some capabilities cannot be used on a connection."""

@@ -1,0 +1,405 @@
+"""Two and three vats under any interleaving against the model in `rpc_model`.
+
+Every call is started once at most, on the very object meant, and answered exactly once, as the object
+answered it. Calls through one reference start in their order, whatever the reference turns out to be
+meanwhile. Where nothing is on its way, the references that one side counts are those that the other
+side holds. Once all is answered and dropped, nothing is left in any table.
+"""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from rpc_model import Asked, Made, Node, Reference, Slot, follow, may_fail
+from rpc_network import LINKS, End, Network
+from rpc_pair import SLOTS, Thing, number_of, numbered
+
+from capenv.errors import CapenvError, Disconnected, RemoteError
+from capenv.rpc.answer import Answer
+from capenv.rpc.capability import Capability, Content, Hosted, Promise
+from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
+
+choices = st.integers(0, 1000)
+passing = st.lists(st.one_of(st.none(), choices), max_size=SLOTS)
+
+
+@attrs.define(eq=False)
+class Running:
+    """A call, as the one who is called sees it."""
+
+    answer: Answer
+    asked: Asked
+    end: End
+    held: list[Reference]
+
+
+class Vats(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Asked] = []
+        self.made: list[Made] = []
+        self.canceled: set[Answer] = set()
+        self.lossy = False
+        self.lost = False
+
+    @initialize(shape=st.sampled_from(sorted(LINKS)), lossy=st.sampled_from([False, False, True]))
+    def connect(self, shape: str, lossy: bool) -> None:
+        self.network = Network(LINKS[shape])
+        self.held: list[list[Reference]] = [[] for _ in range(self.network.count)]
+        self.running: list[list[Running]] = [[] for _ in range(self.network.count)]
+        self.lossy = lossy
+        for end in self.network.ends:
+            question = end.core.bootstrap()
+            self.network.settle()
+            assert isinstance(question.outcome, Content)
+            capability = question.outcome.capability()
+            assert capability is not None
+            offered = self.network.offered[end.other.vat]
+            self.held[end.vat].append(Reference(capability, offered))
+            del question, capability
+        for end in self.network.ends:
+            assert {type(event) for event in end.events()} <= {Returned}
+
+    # What the programs do.
+
+    @rule(vat=choices, which=choices, over=choices, passed=passing)
+    def call(self, vat: int, which: int, over: int, passed: list[int | None]) -> None:
+        vat %= self.network.count
+        if (reference := self.pick(vat, which)) is None:
+            return
+        end = self.end_of(vat, over)
+        asked = Asked(len(self.calls), vat, reference)
+        capabilities, asked.passed = self.choose(vat, passed)
+        self.calls.append(asked)
+        content = numbered(asked.number, capabilities)
+        asked.question = end.core.call(reference.capability, 1, 2, content)
+
+    @rule(vat=choices, which=choices, slot=st.integers(0, SLOTS))
+    def pipeline(self, vat: int, which: int, slot: int) -> None:
+        vat %= self.network.count
+        if (asked := self.asked_by(vat, which)) is not None and not asked.canceled:
+            assert asked.question is not None
+            capability = asked.question.pipeline(slot)
+            self.held[vat].append(self.known(vat, capability, Slot(asked, slot)))
+
+    @rule(vat=choices, which=choices)
+    def cancel(self, vat: int, which: int) -> None:
+        asked = self.asked_by(vat % self.network.count, which)
+        if asked is None or asked.question is None or asked.returned:
+            return
+        answered = asked.question.outcome is not None
+        self.core_of(asked.question).cancel(asked.question)
+        if not answered:
+            asked.canceled = True
+            assert isinstance(asked.question.outcome, CapenvError)
+
+    @rule(vat=choices, which=choices, returned=passing)
+    def respond(self, vat: int, which: int, returned: list[int | None]) -> None:
+        vat %= self.network.count
+        if running := self.take_running(vat, which):
+            asked = running.asked
+            capabilities, nodes = self.choose(vat, returned, avoid=asked)
+            asked.answer(nodes)
+            running.end.core.respond(running.answer, numbered(asked.number, capabilities))
+
+    @rule(vat=choices, which=choices)
+    def fail(self, vat: int, which: int) -> None:
+        if running := self.take_running(vat % self.network.count, which):
+            running.asked.fail()
+            error = RemoteError(f"no {running.asked.number}")
+            running.end.core.fail(running.answer, error)
+
+    @rule(vat=choices, which=choices, onto=choices, passed=passing)
+    def tail_call(self, vat: int, which: int, onto: int, passed: list[int | None]) -> None:
+        vat %= self.network.count
+        if not self.running[vat] or (reference := self.pick(vat, onto)) is None:
+            return
+        running = self.take_running(vat, which)
+        assert running is not None
+        if self.leads_to(reference.node, running.asked):
+            self.running[vat].append(running)
+            return
+        asked = Asked(len(self.calls), vat, reference, tail_of=running.asked)
+        capabilities, asked.passed = self.choose(vat, passed)
+        self.calls.append(asked)
+        content = numbered(asked.number, capabilities)
+        running.end.core.tail_call(running.answer, reference.capability, 1, 2, content)
+
+    @rule(vat=choices)
+    def promise(self, vat: int) -> None:
+        vat %= self.network.count
+        made = Made(Promise(), vat)
+        self.made.append(made)
+        self.held[vat].append(Reference(made.promise, made))
+
+    @rule(which=choices, onto=choices, breaks=st.booleans())
+    def resolve(self, which: int, onto: int, breaks: bool) -> None:
+        waiting = [made for made in self.made if made.meaning is None and not made.broken]
+        if not waiting:
+            return
+        made = waiting[which % len(waiting)]
+        core = self.end_of(made.vat, 0).core
+        reference = self.pick(made.vat, onto)
+        if reference is None or self.leads_to(reference.node, made) or (breaks and which % 4 == 0):
+            made.broken = True
+            core.resolve(made.promise, RemoteError("nothing came of it"))
+        else:
+            made.meaning = reference.node
+            core.resolve(made.promise, reference.capability)
+
+    @rule(vat=choices, which=choices)
+    def drop(self, vat: int, which: int) -> None:
+        held = self.held[vat % self.network.count]
+        if held:
+            held.pop(which % len(held))
+
+    @rule(vat=choices, which=choices)
+    def keep(self, vat: int, which: int) -> None:
+        """Keep a capability that came with a call, for longer than the call."""
+        vat %= self.network.count
+        references = [r for running in self.running[vat] for r in running.held]
+        if references:
+            self.held[vat].append(references[which % len(references)])
+
+    @rule(vat=choices, which=choices)
+    def forget(self, vat: int, which: int) -> None:
+        """Drop a call, answered or not."""
+        if (asked := self.asked_by(vat % self.network.count, which)) is not None:
+            asked.question = None
+
+    # What the network does.
+
+    @rule(which=choices, limit=st.one_of(st.integers(1, 200), st.just(1 << 20)))
+    def deliver(self, which: int, limit: int) -> None:
+        end = self.network.ends[which % len(self.network.ends)]
+        if end.core.closed is None:
+            end.deliver(limit)
+
+    @precondition(lambda self: len(self.calls) > 2)
+    @rule()
+    def settle(self) -> None:
+        self.network.settle()
+        self.carry_out_events()
+        gc.collect(0)
+        self.network.settle()
+        if not self.lost and self.network.quiet:
+            self.check_counts()
+
+    @precondition(lambda self: self.lossy and len(self.calls) > 3)
+    @rule(which=choices)
+    def lose(self, which: int) -> None:
+        self.lost = True
+        self.network.ends[which % len(self.network.ends)].lose()
+
+    @invariant()
+    def carry_out_events(self) -> None:
+        if not hasattr(self, "network"):
+            return
+        for end in self.network.ends:
+            for event in end.events():
+                self.check(end, event)
+            assert self.lost or end.core.closed is None, end.core.closed
+
+    # The model.
+
+    def check(self, end: End, event: Event) -> None:
+        match event:
+            case CallReceived(answer=answer, servant=servant, content=content):
+                asked = self.calls[number_of(content)]
+                assert not asked.started, "started twice"
+                asked.started = True
+                assert isinstance(servant, Thing)
+                assert servant.side == end.vat, "started elsewhere than where the object is"
+                assert servant is follow(asked.reference.node), "started on another object"
+                assert asked.reference.last_started < asked.number, "out of order"
+                asked.reference.last_started = asked.number
+                held = self.received(end.vat, content, asked.passed)
+                self.running[end.vat].append(Running(answer, asked, end, held))
+            case CallCanceled(answer=answer):
+                assert answer not in self.canceled, "canceled twice"
+                self.canceled.add(answer)
+            case Returned(answer=answer):
+                found = [call for call in self.calls if call.question is answer]
+                if found:  # and not forgotten
+                    self.check_return(end.vat, found[0])
+            case Released(servant=servant):
+                assert isinstance(servant, Thing)
+                assert servant.side == end.vat
+            case Closed(error=error):
+                assert self.lost, error
+                assert isinstance(error, Disconnected)
+
+    def check_return(self, vat: int, asked: Asked) -> None:
+        assert asked.vat == vat
+        assert asked.question is not None
+        asked.returned += 1
+        assert asked.returned == 1, "answered twice"
+        match asked.question.outcome:
+            case Content() as content:
+                assert asked.results is not None
+                assert asked.answered_by is not None
+                assert number_of(content) == asked.answered_by.number
+                self.held[vat] += self.received(vat, content, asked.results)
+            case None:
+                raise AssertionError("returned without an outcome")
+            case _ if asked.canceled or self.lost:
+                pass
+            case error if asked.failed:
+                assert asked.answered_by is not None
+                assert str(error) == f"no {asked.answered_by.number}"
+            case error:
+                last = self.last_tail(asked)
+                assert not last.started, error
+                assert may_fail(last.reference.node), error
+
+    def last_tail(self, asked: Asked) -> Asked:
+        """Return the call whose answer is this one's."""
+        while tails := [call for call in self.calls if call.tail_of is asked]:
+            (asked,) = tails
+        return asked
+
+    def received(self, vat: int, content: Content, nodes: list[Node | None]) -> list[Reference]:
+        assert len(content.capabilities) == len(nodes)
+        references: list[Reference] = []
+        for capability, node in zip(content.capabilities, nodes, strict=True):
+            assert (capability is None) == (node is None)
+            if capability is not None and node is not None:
+                references.append(self.known(vat, capability, node))
+        return references
+
+    def known(self, vat: int, capability: Capability, node: Node) -> Reference:
+        """Return the reference that a program has already, where the capability is the same."""
+        for reference in self.references(vat):
+            if reference.capability is capability:
+                return reference
+        return Reference(capability, node)
+
+    def references(self, vat: int) -> Iterator[Reference]:
+        yield from self.held[vat]
+        for running in self.running[vat]:
+            yield from running.held
+        for call in self.calls:
+            if call.vat == vat:
+                yield call.reference
+
+    def check_counts(self) -> None:
+        """What one side holds is what the other side counts."""
+        for end in self.network.ends:
+            exported = end.core.references.exports.counts()
+            assert exported == end.other.core.references.imports.counts()
+
+    # Choices.
+
+    def end_of(self, vat: int, which: int) -> End:
+        ends = self.network.ends_of(vat)
+        return ends[which % len(ends)]
+
+    @staticmethod
+    def core_of(answer: Answer) -> Any:
+        return answer.connection
+
+    def pick(self, vat: int, which: int) -> Reference | None:
+        held = self.held[vat]
+        return held[which % len(held)] if held else None
+
+    def asked_by(self, vat: int, which: int) -> Asked | None:
+        asked = [call for call in self.calls if call.vat == vat and call.question]
+        return asked[which % len(asked)] if asked else None
+
+    def choose(
+        self, vat: int, wanted: list[int | None], avoid: Asked | None = None
+    ) -> tuple[list[Capability | None], list[Node | None]]:
+        """Return capabilities to pass: none, something held, or an object of one's own."""
+        capabilities: list[Capability | None] = []
+        nodes: list[Node | None] = []
+        for which in wanted:
+            reference = None if which is None or which % 4 == 0 else self.pick(vat, which // 4)
+            if reference is not None and avoid and self.leads_to(reference.node, avoid):
+                reference = None
+            if which is None:
+                capability, node = None, None
+            elif reference is not None:
+                capability, node = reference.capability, reference.node
+            else:
+                node = Thing(vat, f"new {which}")
+                capability = Hosted(node)
+            capabilities.append(capability)
+            nodes.append(node)
+        return capabilities, nodes
+
+    def leads_to(self, node: Node, goal: Asked | Made) -> bool:
+        """Return whether a reference waits for the very thing that it would be the answer to."""
+        goals: list[Any] = [goal]
+        while isinstance(goal, Asked) and goal.tail_of is not None:
+            goal = goal.tail_of
+            goals.append(goal)
+        while True:
+            match follow(node):
+                case Slot(call=call):
+                    last = self.last_tail(call)
+                    if any(each in (call, last) for each in goals):
+                        return True
+                    if last.started:
+                        return False
+                    node = last.reference.node
+                case end:
+                    return any(end is each for each in goals)
+
+    def take_running(self, vat: int, which: int) -> Running | None:
+        running = self.running[vat]
+        return running.pop(which % len(running)) if running else None
+
+    # The end.
+
+    def teardown(self) -> None:
+        if not hasattr(self, "network"):
+            return
+        self.carry_out_events()
+        while True:
+            self.network.settle()
+            self.carry_out_events()
+            open_promises = [m for m in self.made if m.meaning is None and not m.broken]
+            if not any(self.running) and not open_promises:
+                break
+            for made in open_promises:
+                made.broken = True
+                self.end_of(made.vat, 0).core.resolve(made.promise, RemoteError("the end"))
+            for vat in range(self.network.count):
+                while running := self.take_running(vat, 0):
+                    running.asked.answer([])
+                    running.end.core.respond(running.answer, numbered(running.asked.number))
+                    del running
+        self.forget_everything()
+        self.settle_all()
+        if not all(end.core.idle for end in self.network.ends):
+            gc.collect()  # slow, so only where something is left: it might hang in a cycle
+            self.settle_all()
+        assert [end.core.idle for end in self.network.ends] == [True] * len(self.network.ends)
+
+    def forget_everything(self) -> None:
+        for asked in self.calls:
+            assert asked.question is None or asked.returned == 1, "never answered"
+        self.canceled.clear()
+        self.made.clear()
+        self.calls.clear()
+        self.held = [[] for _ in self.held]
+
+    def settle_all(self) -> None:
+        self.network.settle()
+        for end in self.network.ends:
+            for event in end.events():
+                assert isinstance(event, Released), event
+
+
+TestVats: Any = Vats.TestCase
+TestVats.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
