@@ -6,13 +6,16 @@ BIN := .venv/bin
 CLI := .venv/.installed-cli
 DEV := .venv/.installed-dev
 
-.PHONY: demo test lint format types examples wheel benchmark clean
+.PHONY: demo test fuzz lint format types examples wheel benchmark clean
 
 demo: $(CLI)
 	@$(BIN)/capenv demo
 
 test: $(DEV)
 	$(BIN)/python -m pytest
+
+fuzz: $(DEV)
+	$(BIN)/python tests/fuzz/fuzz_receive.py --messages 1000000
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -46,4 +49,4 @@ benchmark: $(CLI)
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

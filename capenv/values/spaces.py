@@ -70,7 +70,7 @@ def _unsupported(space: Space, path: str, reason: str) -> UnsupportedSpace:
 
 def _write_box(builder: Any, space: spaces.Box, path: str, depth: int, budget: Budget) -> None:
     dtype = _check_dtype(space.dtype)
-    budget.spend(math.prod(space.shape) * dtype.itemsize)
+    budget.spend(_box_bytes(space.shape, dtype))
     box = builder.init("box")
     box.shape = list(space.shape)
     write_tensor(box.init("low"), _squeezed(space.low))
@@ -80,13 +80,18 @@ def _write_box(builder: Any, space: spaces.Box, path: str, depth: int, budget: B
 def _read_box(reader: Any, depth: int, budget: Budget) -> spaces.Box:
     shape = read_shape(reader.shape)
     low, high = read_tensor(reader.low), read_tensor(reader.high)
-    budget.spend(math.prod(shape) * low.itemsize)
+    budget.spend(_box_bytes(shape, low.dtype))
     if low.dtype != high.dtype or low.shape not in ((), shape) or high.shape not in ((), shape):
         raise ProtocolError(
             f"a box of shape {shape} has bounds of dtypes {low.dtype} and {high.dtype},"
             f" shapes {low.shape} and {high.shape}"
         )
     return spaces.Box(_bound(low), _bound(high), shape, low.dtype.type)
+
+
+def _box_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return what Gymnasium keeps of a box: two bounds, and of each element whether it has them."""
+    return math.prod(shape) * 2 * (dtype.itemsize + 1)
 
 
 def _squeezed(bound: npt.NDArray[Any]) -> npt.NDArray[Any]:
