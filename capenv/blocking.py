@@ -237,13 +237,17 @@ class BlockingConnection:
                 reply.close()
             if not isinstance(reply, Content | TailCall):
                 raise Unimplemented("this object lives where nothing can wait")
-        except BaseException as error:
+        except Exception as raised:
+            assert isinstance(call.servant, Servant)
+            error = call.servant.fault(call.interface_id, call.method_id, raised)
             with self._change:
                 self.core.fail(call.answer, error)
-            if not isinstance(error, Exception):
-                raise
             if not isinstance(error, CapenvError):
                 _log.error("a call failed with an internal error", exc_info=error)
+        except BaseException as interrupt:
+            with self._change:
+                self.core.fail(call.answer, interrupt)
+            raise
         else:
             with self._change:
                 if isinstance(reply, Content):

@@ -120,13 +120,13 @@ class VatConnection:
         """
         self._farewell = farewell
         self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits, turn)
-        self.core.wake = self._pump
+        self.core.handle = self._handle
+        self.core.wake = self._wake_up
         self._link = link
         self._wake = trio.Event()
         self._writing = trio.CancelScope(shield=True)
         self._drained = trio.Event()
         self._unsent = 0
-        self._pumping = False
         self._held: deque[CallReceived] = deque()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._acknowledged = trio.Event()
@@ -151,7 +151,7 @@ class VatConnection:
         stream = self._streams.get(target)
         if stream is not None and stream.error is not None:
             target = Broken(_own_copy(stream.error))
-        elif self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes:
+        elif self._full():
             target = Broken(
                 Overloaded("the peer does not read as fast as is called; await some answers first")
             )
@@ -287,8 +287,9 @@ class VatConnection:
             await self._link.send(data)
             self._unsent = 0
             self._drained.set()
-            if self._held:
-                self._pump()
+            while self._held and not self._full():
+                self._start(self._held.popleft())
+            self._pump()
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -296,33 +297,17 @@ class VatConnection:
     # Events.
 
     def _pump(self) -> None:
-        # A method that calls something itself comes here again: the loop it was started from goes on,
-        # so that no other method starts in its midst.
-        if not self._pumping:
-            self._pumping = True
-            try:
-                while (event := self._next_event()) is not None:
-                    self._handle(event)
-            finally:
-                self._pumping = False
-            self.core.wake_others()
-        if self.core.has_data_to_send or self.core.closed is not None:
-            self._wake.set()
+        self.core.turn.carry_out()
 
-    def _next_event(self) -> Event | None:
-        # A peer that asks and does not read gets no more answers made; all else it says is heard, or two
-        # that ask each other too much would wait for ever.
-        full = self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes
-        if self._held and not full:
-            return self._held.popleft()
-        while (event := self.core.next_event()) is not None:
-            if not full or not isinstance(event, CallReceived):
-                return event
-            self._held.append(event)
-        return None
+    def _full(self) -> bool:
+        return self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes
 
     def _handle(self, event: Event) -> None:
         match event:
+            case CallReceived() if self._held or self._full():
+                # A peer that asks and does not read gets no more answers made; all else it says is
+                # heard, or two that ask each other too much would wait for ever.
+                self._held.append(event)
             case CallReceived():
                 self._start(event)
             case Returned(answer=answer):
@@ -340,6 +325,7 @@ class VatConnection:
                 if isinstance(servant, Servant):
                     _release(servant)
             case Closed():
+                self._wake.set()
                 self._drained.set()
                 if self._nursery is not None:
                     self._nursery.cancel_scope.cancel()
@@ -412,6 +398,9 @@ class VatConnection:
             self._pump()
 
     def _finish(self, call: CallReceived, outcome: Content | TailCall | Exception) -> None:
+        if isinstance(outcome, Exception):
+            assert isinstance(call.servant, Servant)
+            outcome = call.servant.fault(call.interface_id, call.method_id, outcome)
         match outcome:
             case Content():
                 self.core.respond(call.answer, outcome)

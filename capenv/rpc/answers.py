@@ -1,6 +1,5 @@
 """Calls that the peer made: the `answers` table of `rpc.capnp`. And how any answer gets its outcome."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -42,7 +41,6 @@ class Answers:
         table: RemoteTable[Answer],
         references: References,
         outbox: Outbox,
-        events: deque[Event],
         turn: Turn,
         conclude: Conclude,
     ) -> None:
@@ -52,7 +50,6 @@ class Answers:
         self._table = table
         self._references = references
         self._outbox = outbox
-        self._events = events
         self._turn = turn
         self._conclude = conclude
         self._held_bytes = 0
@@ -232,8 +229,7 @@ class Answers:
             self._outbox.send(Return(answer.id, results, no_finish_needed=True))
 
     def _tell(self, event: Event) -> None:
-        self._events.append(event)
-        self._turn.stir(self._connection)
+        self._turn.tell(self._connection, event)
 
 
 def wire_exception(error: CapenvError) -> WireException:

@@ -8,7 +8,6 @@ Nothing here waits, and nothing a peer sends raises: a broken rule ends the conn
 The rules are those of `rpc.capnp`; each place names the message and field that asks for it.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
@@ -69,12 +68,13 @@ class Connection:
         self.turn = turn or Turn()
         self.closed: CapenvError | None = None
         """Why the connection ended, once it has."""
-        self.wake: Callable[[], None] = _nobody
-        """Called when something for the driver came from another connection of the vat."""
+        self.handle: Callable[[Event], None] = _ignore
+        """The driver's: carries out an event, when `Turn.carry_out` comes to it."""
+        self.wake: Callable[[], None] = _sleep
+        """The driver's: called when there is something to send."""
         self.drops: Drops = Drops()
         """References to the peer's objects that were dropped, and are to be given back."""
         self._bootstrap = bootstrap
-        self._events: deque[Event] = deque()
         self._outbox = Outbox(self, self.turn)
         self._embargoes = Embargoes(self.turn)
         self._answer_table: RemoteTable[Answer] = RemoteTable("questions")
@@ -86,7 +86,6 @@ class Connection:
             self._answer_table,
             self.references,
             self._outbox,
-            self._events,
             self.turn,
             lambda question, outcome: self._questions.conclude(question, outcome),
         )
@@ -107,8 +106,9 @@ class Connection:
         self.turn.run()
 
     def next_event(self) -> Event | None:
-        """Take the next event, or None."""
-        return self._events.popleft() if self._events else None
+        """Take the next event, or None. For the only connection of a vat; of others `turn` has the events."""
+        told = self.turn.next_event()
+        return None if told is None else told[1]
 
     def data_to_send(self) -> list[Buffer]:
         """Take the buffers that are to be sent, in order."""
@@ -136,12 +136,6 @@ class Connection:
             or len(self.references.imports)
             or len(self._embargoes)
         )
-
-    def wake_others(self) -> None:
-        """Wake the drivers of the other connections of the vat that got something from this one."""
-        for connection in self.turn.stirred():
-            if connection is not self:
-                connection.wake()
 
     # What the driver does.
 
@@ -425,9 +419,12 @@ class Connection:
         self._tell(Released(servant))
 
     def _tell(self, event: Event) -> None:
-        self._events.append(event)
-        self.turn.stir(self)
+        self.turn.tell(self, event)
 
 
-def _nobody() -> None:
-    """Wake nobody."""
+def _ignore(event: Event) -> None:
+    """Stand in for a driver that takes the events itself."""
+
+
+def _sleep() -> None:
+    """Stand in for a driver that asks for itself whether there is something to send."""

@@ -82,9 +82,10 @@ class Servant:
     def call(self, interface_id: int, method_id: int, content: Content) -> Reply:
         """Start the method, and return its reply.
 
+        What the method raises, here or when its reply is awaited, is to be passed through `fault`.
+
         Raises:
             Unimplemented: there is no such method.
-            ProtocolError: the params are not what the schema says.
         """
         known = self._handlers.get((interface_id, method_id))
         if known is None:
@@ -93,11 +94,16 @@ class Servant:
                 " perhaps its implementation is older than yours"
             )
         method, name = known
-        try:
-            reply: Reply = getattr(self, name)(Request(method, content))
-        except (capnp.KjException, UnicodeDecodeError) as error:
-            raise ProtocolError(f"the params of {method} cannot be read") from error
+        reply: Reply = getattr(self, name)(Request(method, content))
         return reply
+
+    @classmethod
+    def fault(cls, interface_id: int, method_id: int, error: Exception) -> Exception:
+        """Return what an exception that a method raised means: of reading params, that they are no good."""
+        if not isinstance(error, capnp.KjException | UnicodeDecodeError):
+            return error
+        method, _ = cls._handlers[interface_id, method_id]
+        return ProtocolError(f"the params of {method} cannot be read")
 
     @classmethod
     def streams(cls, interface_id: int, method_id: int) -> bool:

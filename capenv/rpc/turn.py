@@ -16,6 +16,7 @@ from capenv.rpc.capability import Broken, Capability, Content, Hosted, Promise, 
 
 if TYPE_CHECKING:
     from capenv.rpc.answer import Answer
+    from capenv.rpc.events import Event
     from capenv.rpc.limits import Limits
     from capenv.rpc.question import Question
 
@@ -26,8 +27,11 @@ class Peer(Protocol):
     limits: "Limits"
     turn: "Turn"
 
+    def handle(self, event: "Event") -> None:
+        """Have the driver carry out what happened."""
+
     def wake(self) -> None:
-        """Tell the driver that there is something for it."""
+        """Tell the driver that there is something to send."""
 
     def start(self, servant: object, call: "Call") -> None:
         """Have a call that was made over this connection carried out by an object of this vat."""
@@ -63,6 +67,8 @@ class Turn:
         self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._posted: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._running = False
+        self._events: deque[tuple[Peer, Event]] = deque()
+        self._carrying_out = False
         self._stirred: dict[Peer, None] = {}
         self.holders: Counter[int] = Counter()
         """How many connections have a servant, by its identity, among their exports."""
@@ -85,14 +91,36 @@ class Turn:
         finally:
             self._running = False
 
+    def tell(self, connection: Peer, event: "Event") -> None:
+        """Note what happened on a connection. A vat has one queue, or calls would lose their order."""
+        self._events.append((connection, event))
+
+    def next_event(self) -> "tuple[Peer, Event] | None":
+        """Take the next event, and the connection that it is of."""
+        return self._events.popleft() if self._events else None
+
     def stir(self, connection: Peer) -> None:
-        """Note that a connection has something for its driver: an event, or bytes to send."""
+        """Note that a connection has bytes to send."""
         self._stirred[connection] = None
 
-    def stirred(self) -> list[Peer]:
-        """Take the connections that have something for their drivers."""
+    def carry_out(self) -> None:
+        """Have the drivers carry out all that happened, and wake those that have something to send.
+
+        Within itself this does nothing: a method that calls something itself comes here again, and the
+        loop that it was started from goes on, so that no other method starts in its midst.
+        """
+        if self._carrying_out:
+            return
+        self._carrying_out = True
+        try:
+            while (told := self.next_event()) is not None:
+                connection, event = told
+                connection.handle(event)
+        finally:
+            self._carrying_out = False
         stirred, self._stirred = list(self._stirred), {}
-        return stirred
+        for connection in stirred:
+            connection.wake()
 
     def deliver(self, target: Capability, call: Call) -> None:
         """Bring a call to whoever carries it out, or to where it waits. To be posted."""

@@ -39,7 +39,7 @@ class Peer:
         self._limits = limits
         self._reader = MessageReader(limits)
         self._check = MessageReader(limits)
-        self._tasks: dict[Answer, Coroutine[Wait, None, Content]] = {}
+        self._tasks: dict[Answer, tuple[CallReceived, Coroutine[Wait, None, Content]]] = {}
         self._waiting: dict[Answer, Wait] = {}
         if isinstance(bootstrap, Probe):
             bootstrap.connection = self.core
@@ -83,7 +83,7 @@ class Peer:
         closed = self.core.closed
         if not isinstance(closed, CapenvError):
             raise FaultError(f"the connection ended with {closed!r}, which is no CapenvError")
-        for answer, task in list(self._tasks.items()):
+        for answer, (_, task) in list(self._tasks.items()):
             task.close()
             self.core.fail(answer, closed)
         self._tasks.clear()
@@ -110,10 +110,10 @@ class Peer:
                 if len(self._tasks) > self._limits.answers:
                     raise FaultError(f"{len(self._tasks)} calls run at once")
             case CallCanceled(answer=answer):
-                task = self._tasks.pop(answer, None)
-                if task is not None:
+                known = self._tasks.pop(answer, None)
+                if known is not None:
                     self._waiting.pop(answer, None)
-                    task.close()
+                    known[1].close()
                     self.core.fail(answer, Disconnected("the call was canceled"))
             case Returned(answer=question):
                 if not isinstance(question.outcome, Content | CapenvError):
@@ -133,8 +133,8 @@ class Peer:
         assert isinstance(call.servant, Servant)
         try:
             reply = call.servant.call(call.interface_id, call.method_id, call.content)
-        except CapenvError as error:
-            self._fail(call.answer, error)
+        except Exception as error:
+            self._failed(call, error)
             return
         if isinstance(reply, Content):
             self.core.respond(call.answer, reply)
@@ -145,7 +145,7 @@ class Peer:
             )
         else:
             assert isinstance(reply, Coroutine)
-            self._tasks[call.answer] = reply
+            self._tasks[call.answer] = call, reply
             self._resume(call.answer)
 
     def _wake(self, question: Answer | None) -> None:
@@ -158,13 +158,19 @@ class Peer:
 
     def _resume(self, answer: Answer) -> None:
         try:
-            self._waiting[answer] = self._tasks[answer].send(None)
+            self._waiting[answer] = self._tasks[answer][1].send(None)
         except StopIteration as stop:
             del self._tasks[answer]
             self.core.respond(answer, stop.value)
-        except CapenvError as error:
-            del self._tasks[answer]
-            self._fail(answer, error)
+        except Exception as error:
+            self._failed(self._tasks.pop(answer)[0], error)
+
+    def _failed(self, call: CallReceived, error: Exception) -> None:
+        assert isinstance(call.servant, Servant)
+        told = call.servant.fault(call.interface_id, call.method_id, error)
+        if not isinstance(told, CapenvError):
+            raise error
+        self._fail(call.answer, told)
 
     def _fail(self, answer: Answer, error: CapenvError) -> None:
         name = type(error).__name__

@@ -55,11 +55,6 @@ class End:
             end.arriving.clear()
             end.core.disconnect(Disconnected("the cable was pulled"))
 
-    def events(self) -> Iterator[Event]:
-        """Take this end's events."""
-        while (event := self.core.next_event()) is not None:
-            yield event
-
 
 class Network:
     """Vats, each of which offers a thing to begin with."""
@@ -67,14 +62,23 @@ class Network:
     def __init__(self, links: Sequence[tuple[int, int]]) -> None:
         self.count = 1 + max(max(link) for link in links)
         self.offered = [Thing(vat, "offered") for vat in range(self.count)]
-        turns = [Turn() for _ in range(self.count)]
+        self.turns = [Turn() for _ in range(self.count)]
         self.ends: list[End] = []
         for link in links:
             pair = [
-                End(vat, Connection(Hosted(self.offered[vat]), turn=turns[vat])) for vat in link
+                End(vat, Connection(Hosted(self.offered[vat]), turn=self.turns[vat]))
+                for vat in link
             ]
             pair[0].other, pair[1].other = pair[1], pair[0]
             self.ends += pair
+
+    def events(self) -> Iterator[tuple[End, Event]]:
+        """Take the events of every vat, in the order in which they happened there."""
+        ends = {id(end.core): end for end in self.ends}
+        for turn in self.turns:
+            while (told := turn.next_event()) is not None:
+                connection, event = told
+                yield ends[id(connection)], event
 
     def ends_of(self, vat: int) -> list[End]:
         """Return a vat's ends of its links."""

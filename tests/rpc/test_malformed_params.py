@@ -18,18 +18,7 @@ def no_text() -> Content:
     return Content([bytearray(struct.pack("<3Q", *words))])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "echo",
-        pytest.param(
-            "slow",
-            marks=pytest.mark.xfail(
-                reason="what a coroutine reads is reported as an internal error, and logged as one"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["echo", "slow"])
 def test_the_call_fails_and_says_why(name: str) -> None:
     async def main() -> None:
         async with two_vats(theirs=Probe()) as (mine, _):

@@ -92,8 +92,7 @@ class Vats(RuleBasedStateMachine):
             offered = self.network.offered[end.other.vat]
             self.held[end.vat].append(Reference(capability, offered))
             del question, capability
-        for end in self.network.ends:
-            assert {type(event) for event in end.events()} <= {Returned}
+        assert {type(event) for _, event in self.network.events()} <= {Returned}
 
     @rule(
         action=st.sampled_from(ACTIONS),
@@ -260,9 +259,9 @@ class Vats(RuleBasedStateMachine):
     def carry_out_events(self) -> None:
         if not hasattr(self, "network"):
             return
+        for end, event in self.network.events():
+            self.check(end, event)
         for end in self.network.ends:
-            for event in end.events():
-                self.check(end, event)
             assert self.lost or end.core.closed is None, end.core.closed
 
     # The model.
@@ -461,10 +460,9 @@ class Vats(RuleBasedStateMachine):
 
     def settle_all(self) -> None:
         self.network.settle()
-        for end in self.network.ends:
-            for event in end.events():
-                assert isinstance(event, Released), event
+        for _, event in self.network.events():
+            assert isinstance(event, Released), event
 
 
 TestVats: Any = Vats.TestCase
-TestVats.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
+TestVats.settings = settings(max_examples=200, stateful_step_count=100, deadline=None)
