@@ -28,8 +28,14 @@ from capenv.remote.proxies import (
     connect,
 )
 from capenv.remote.server import Server, serve
+from capenv.rpc.capability import Promise
+from capenv.rpc.interface import Interface
 from capenv.rpc.limits import Limits
+from capenv.rpc.servant import Request, Servant
+from capenv.schema import load as load_schema
+from capenv.stubs import Call, Results, Stub
 from capenv.url import CapabilityURL
+from capenv.vat import Vat
 from capenv.worlds import (
     Environment,
     EnvironmentDescription,
@@ -46,30 +52,39 @@ from capenv.worlds import (
 )
 
 __all__ = [
+    "Call",
     "CapabilityURL",
     "CapenvError",
     "Environment",
     "EnvironmentDescription",
     "Host",
     "HostDescription",
+    "Interface",
     "Limits",
     "Pending",
+    "Promise",
     "RemoteEnv",
     "RemoteEnvironment",
     "RemoteHost",
     "RemoteSession",
     "RemoteWorld",
+    "Request",
     "ResetResult",
+    "Results",
     "Seat",
+    "Servant",
     "Server",
     "Session",
     "SessionDescription",
     "Setting",
+    "Stub",
     "TimeStep",
+    "Vat",
     "World",
     "WorldDescription",
     "connect",
     "errors",
+    "load_schema",
     "make",
     "serve",
 ]

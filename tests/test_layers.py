@@ -36,7 +36,10 @@ rpc.answers rpc.servant rpc.streams
 rpc.questions
 rpc.connection
 rpc
-vat blocking
+responses blocking
+stubs
+connection
+vat
 worlds.descriptions worlds.guard
 worlds.session
 worlds.world

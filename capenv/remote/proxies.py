@@ -15,15 +15,17 @@ from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 import trio
 
 from capenv import transports
+from capenv.connection import VatConnection
 from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, NotCapenv
 from capenv.remote import descriptions, handshake, session_messages
 from capenv.remote.interfaces import ENVIRONMENT, GATE, HOST, SESSION, WORLD
 from capenv.remote.session_messages import SessionMessages
+from capenv.responses import Response
 from capenv.rpc.capability import Capability, Content
 from capenv.rpc.interface import Interface, Method
 from capenv.url import CapabilityURL
 from capenv.values import Reading
-from capenv.vat import Response, VatConnection
+from capenv.vat import Vat
 from capenv.worlds import (
     EnvironmentDescription,
     HostDescription,
@@ -55,7 +57,8 @@ class Proxy:
         self, connection: VatConnection, capability: Capability, response: Response | None = None
     ) -> None:
         self._connection = connection
-        self._capability = capability
+        self.capability = capability
+        """The reference, to be passed on in calls of interfaces of your own."""
         self._response = response
         """The call whose results hold the object."""
         self.peer: handshake.Peer | None = None
@@ -71,7 +74,7 @@ class Proxy:
 
     def _call(self, name: str, params: Any = None) -> Response:
         method = self._interface[name]
-        return self._connection.call(self._capability, method, method.params.content(params))
+        return self._connection.call(self.capability, method, method.params.content(params))
 
     def _params(self, name: str) -> Any:
         return self._interface[name].params.new()
@@ -230,7 +233,7 @@ class RemoteSession(Proxy):
         return _pending(self._call("leave"), self._interface["leave"], lambda _: None)
 
     def _send(self, name: str, content: Content) -> Response:
-        return self._connection.call(self._capability, self._interface[name], content)
+        return self._connection.call(self.capability, self._interface[name], content)
 
     def _read(
         self, response: Response, read: Callable[[SessionMessages, Content], Result]
@@ -259,7 +262,7 @@ _PROXIES: dict[str, type[Remote]] = {
 
 @asynccontextmanager
 async def connect(
-    url: str | CapabilityURL, *, timeout: float = handshake.TIMEOUT
+    url: str | CapabilityURL, *, timeout: float = handshake.TIMEOUT, vat: Vat | None = None
 ) -> AsyncIterator[Any]:
     """Connect to what a capability URL names, and yield its proxy.
 
@@ -269,6 +272,7 @@ async def connect(
     Args:
         url: the whole capability URL.
         timeout: seconds to reach the host and hear its hello.
+        vat: to be part of, so that what comes over this connection may be passed on over its others.
 
     Raises:
         URLError, NothingListening, NotCapenv, VersionMismatch: nobody is there to talk to.
@@ -276,7 +280,7 @@ async def connect(
     """
     parsed = handshake.checked(url)
     link = await transports.connect(parsed.address, timeout)
-    connection = VatConnection(link)
+    connection = VatConnection(link, turn=None if vat is None else vat.turn)
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

@@ -3,6 +3,8 @@
 import enum
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from capenv.errors import CapenvError, Overloaded, RemoteError
 from capenv.rpc.capability import Broken, Capability, Content, Pipelined, Promise
 
@@ -173,17 +175,30 @@ class Answer:
         for transform, promise in self.promises.items():
             turn.route(promise, question.path(transform))
 
-    def keep_promises(self, turn: "Turn", outcome: Content | CapenvError) -> None:
-        """Say what each capability awaited turned out to be; set `outcome` first."""
+    def keep_promises(self, turn: "Turn", outcome: Content | CapenvError) -> Content | CapenvError:
+        """Set the outcome, say what each capability awaited turned out to be, and return the outcome.
+
+        What is under embargo stands in the results itself: a call on them must not overtake those that
+        were made on the promise, though whoever makes it learns of the results only now.
+        """
+        self.outcome = outcome
         promises, self.promises = self.promises, {}
+        embargoed: dict[int, Promise] = {}
         for transform, promise in promises.items():
             found = self.capability(transform)
-            shortens = False
-            if isinstance(outcome, Content) and outcome.shortcuts:
-                shortens = not isinstance(found, Broken) and outcome.shortens(
-                    outcome.index(*transform)
-                )
-            turn.fulfil(promise, found, shortens=shortens)
+            if isinstance(found, Broken) or not isinstance(outcome, Content):
+                turn.resolve(promise, found)
+                continue
+            index = outcome.index(*transform)
+            assert index is not None
+            turn.fulfil(promise, found, shortens=outcome.shortens(index))
+            if promise.resolution is None:
+                embargoed[index] = promise
+        if embargoed and isinstance(outcome, Content):
+            known = enumerate(outcome.capabilities)
+            capabilities = [embargoed.get(index, capability) for index, capability in known]
+            self.outcome = attrs.evolve(outcome, capabilities=capabilities)
+        return self.outcome
 
     def break_promises(self, turn: "Turn", error: CapenvError) -> None:
         """Say that nothing awaited will be there."""

@@ -96,7 +96,6 @@ class Answers:
         answer.params_size = 0
         match answer.state:
             case AnswerState.RUNNING if answer.id is None:
-                answer.outcome = outcome
                 answer.fire(AnswerInput.RETURN_NO_FINISH_NEEDED)
                 answer.keep_promises(self._turn, outcome)
                 self._tell(Returned(answer))
@@ -197,13 +196,12 @@ class Answers:
     def _return(self, answer: Answer, outcome: Outcome) -> None:
         assert answer.id is not None
         described = None
+        outcome = answer.keep_promises(self._turn, outcome)
         if isinstance(outcome, Content) and not (answer.keeps_results or answer.sends_no_return):
             try:
                 described = self._references.describe(outcome)
             except CapenvError as error:
-                outcome = error
-        answer.outcome = outcome
-        answer.keep_promises(self._turn, outcome)
+                answer.outcome = outcome = error
         if answer.sends_no_return:
             answer.fire(AnswerInput.RETURN)
         elif answer.keeps_results:

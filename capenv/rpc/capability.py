@@ -137,7 +137,7 @@ class Content:
         index = self.index(*path)
         return None if index is None else self.capabilities[index]
 
-    def shortens(self, index: int | None) -> bool:
+    def shortens(self, index: int) -> bool:
         """Return whether the capability of that index is one of the `shortcuts`."""
         if isinstance(self.shortcuts, bool):
             return self.shortcuts

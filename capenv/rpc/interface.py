@@ -20,10 +20,14 @@ _SPARE_WORDS: Final = 4096
 class StructType:
     """A struct of a schema: builds content of its type and reads it."""
 
-    __slots__ = ("_module", "_slots", "name")
+    __slots__ = ("_interfaces", "_keep", "_module", "_schema", "_slots", "name")
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, keep: object = None) -> None:
+        """Take a schema of pycapnp's; `keep` is what must live as long: the module that it was loaded in."""
         self.name: str = schema.node.displayName
+        self._schema = schema
+        self._keep = keep
+        self._interfaces: dict[str, Interface | None] = {}
         self._module = _StructModule(schema, self.name)
         self._slots: dict[str, int] = {
             field.proto.name: field.proto.slot.offset
@@ -58,6 +62,25 @@ class StructType:
                 segments[slot[0]][slot[1] << 3 : (slot[1] + 1) << 3] = pointer
                 table.append(capability)
         return Content(segments, table)
+
+    def interface(self, name: str) -> "Interface | None":
+        """Return the interface of the named field; None if it is no interface, or there is none."""
+        if name not in self._interfaces:
+            known = self._type(name) == "interface"
+            field = self._schema.fields[name] if known else None
+            self._interfaces[name] = Interface(field, self._keep) if known else None
+        return self._interfaces[name]
+
+    def refers(self, name: str) -> bool:
+        """Return whether the named field holds a capability: an interface, or an AnyPointer of the root."""
+        return self.interface(name) is not None or self._type(name) == "anyPointer"
+
+    def _type(self, name: str) -> str:
+        field = self._schema.fields.get(name)
+        if field is None or field.proto.which() != "slot":
+            return ""
+        which: str = field.proto.slot.type.which()
+        return which
 
     def read(self, segments: Segments, traversal_factor: int = 8) -> Any:
         """Return a reader of content of this type.
@@ -104,8 +127,14 @@ class Method:
 class Interface:
     """One interface of a schema, with the methods that it inherits."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, keep: object = None) -> None:
+        """Take an interface of a loaded schema.
+
+        `keep` is what must live as long, if it is not `module` itself: pycapnp frees what was loaded with
+        the module that it was loaded in.
+        """
         schema = module.schema
+        keep = (module, keep)
         self.id: int = schema.node.id
         self.name: str = schema.node.displayName.rpartition(":")[2]
         self.methods: dict[str, Method] = {}
@@ -113,7 +142,7 @@ class Interface:
         for ancestor in _lineage(schema):
             # `schema.methods` maps names to methods, inherited ones too; the node lists its own.
             for ordinal, node in enumerate(ancestor.node.interface.methods):
-                self.methods[node.name] = _method(ancestor, ordinal, node.name)
+                self.methods[node.name] = _method(ancestor, ordinal, node.name, keep)
         self.by_id = {(method.interface_id, method.id): method for method in self.methods.values()}
 
     def __getitem__(self, name: str) -> Method:
@@ -130,14 +159,14 @@ def _lineage(schema: Any) -> list[Any]:
     return [*lineage, schema]
 
 
-def _method(schema: Any, ordinal: int, name: str) -> Method:
+def _method(schema: Any, ordinal: int, name: str, keep: object) -> Method:
     method = schema.methods[name]
     return Method(
         interface_id=schema.node.id,
         id=ordinal,
         name=name,
-        params=StructType(method.param_type),
-        results=StructType(method.result_type),
+        params=StructType(method.param_type, keep),
+        results=StructType(method.result_type, keep),
         streaming=method.result_type.node.id == _STREAM_RESULT,
     )
 

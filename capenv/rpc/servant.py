@@ -1,14 +1,14 @@
 """Objects that answer calls: Python methods under the names of a schema's."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 import capnp
 
 from capenv.errors import ProtocolError, Unimplemented
-from capenv.rpc.capability import Capability, Content
-from capenv.rpc.interface import Interface, Method, python_name
+from capenv.rpc.capability import Capability, Content, Hosted
+from capenv.rpc.interface import Interface, Method, StructType, python_name
 
 
 @attrs.frozen(eq=False)
@@ -26,11 +26,13 @@ Reply: TypeAlias = Content | TailCall | Awaitable[Content | TailCall]
 class Request:
     """One call as its handler sees it."""
 
-    __slots__ = ("content", "method")
+    __slots__ = ("connection", "content", "method")
 
-    def __init__(self, method: Method, content: Content) -> None:
+    def __init__(self, method: Method, content: Content, connection: Any = None) -> None:
         self.method = method
         self.content = content
+        self.connection = connection
+        """What it came over, of which `stub` makes stubs."""
 
     @property
     def params(self) -> Any:
@@ -41,13 +43,21 @@ class Request:
         """Return the capability in a field of the params."""
         return self.method.params.capability(self.content, name)
 
+    def stub(self, name: str) -> Any:
+        """Return the object in a field of the params as a stub, None if it is null."""
+        interface, capability = self.method.params.interface(name), self.capability(name)
+        return None if capability is None else self.connection.stub(interface, capability)
+
     def results(self) -> Any:
         """Return a builder of the results, to be given to `reply`."""
         return self.method.results.new()
 
-    def reply(self, results: Any = None, **capabilities: Capability | None) -> Content:
-        """Return the results as content, with capabilities in the named fields."""
-        return self.method.results.content(results, capabilities)
+    def reply(self, results: Any = None, **fields: Any) -> Content:
+        """Return the results as content, with values or references in the named fields.
+
+        A reference is a capability, a stub, or an object of this side.
+        """
+        return filled(self.method.results, fields, results)
 
     def tail_call(self, target: Capability, method: Method, content: Content) -> TailCall:
         """Return a reply that is whatever the call of another method will be answered.
@@ -79,7 +89,9 @@ class Servant:
                 if hasattr(cls, python_name(method.name))
             }
 
-    def call(self, interface_id: int, method_id: int, content: Content) -> Reply:
+    def call(
+        self, interface_id: int, method_id: int, content: Content, connection: Any = None
+    ) -> Reply:
         """Start the method, and return its reply.
 
         What the method raises, here or when its reply is awaited, is to be passed through `fault`.
@@ -94,7 +106,7 @@ class Servant:
                 " perhaps its implementation is older than yours"
             )
         method, name = known
-        reply: Reply = getattr(self, name)(Request(method, content))
+        reply: Reply = getattr(self, name)(Request(method, content, connection))
         return reply
 
     @classmethod
@@ -113,3 +125,37 @@ class Servant:
 
     def released(self) -> None:
         """Take notice that a peer holds no more references to this."""
+
+
+def filled(kind: StructType, fields: Mapping[str, Any], builder: Any = None) -> Content:
+    """Return content with values in the named fields, and references in those of an interface.
+
+    Raises:
+        TypeError: there is no such field, or it takes no such value.
+    """
+    builder = kind.new() if builder is None else builder
+    references: dict[str, Capability | None] = {}
+    for name, value in fields.items():
+        if kind.refers(name):
+            references[name] = reference(value)
+            continue
+        try:
+            setattr(builder, name, value)
+        except (capnp.KjException, AttributeError, TypeError) as error:
+            raise TypeError(f"{kind.name} has no field {name} that takes {value!r}") from error
+    return kind.content(builder, references)
+
+
+def reference(value: Any) -> Capability | None:
+    """Return the reference that a value is or stands for: an object of this side, a stub, a proxy.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if value is None or isinstance(value, Capability):
+        return value
+    if isinstance(value, Servant):
+        return Hosted(value)
+    if isinstance(capability := getattr(value, "capability", None), Capability):
+        return capability
+    raise TypeError(f"{type(value).__name__} is no object to refer to")

@@ -8,6 +8,7 @@ from typing import Any
 import trio
 from rpc_schema import PROBE
 
+from capenv.connection import VatConnection
 from capenv.errors import (
     CapenvError,
     Disconnected,
@@ -19,7 +20,6 @@ from capenv.errors import (
 from capenv.rpc.capability import Capability, Content, Hosted, Promise
 from capenv.rpc.servant import Reply, Request, Servant
 from capenv.transports.sockets import BlockingSocketLink, SocketLink
-from capenv.vat import VatConnection
 
 ECHO = PROBE["echo"]
 KINDS: tuple[type[CapenvError], ...] = (RemoteError, Overloaded, Disconnected, Unimplemented)
@@ -67,10 +67,9 @@ class Probe(Servant):
         return request.reply(child=Hosted(child))
 
     async def call_back(self, request: Request) -> Content:
-        assert self.connection is not None
-        target = request.capability("target")
-        assert target is not None
-        content = await self.connection.call(target, ECHO, text_params(request.params.text))
+        content = await request.connection.call(
+            request.capability("target"), ECHO, text_params(request.params.text)
+        )
         return request.reply(_text(request, ECHO.results.read(content.segments).text))
 
     def keep(self, request: Request) -> Content:

@@ -20,6 +20,7 @@ from rpc_probe import ECHO, Probe, params, socket_pair, text_of, text_params
 from rpc_schema import PROBE
 
 from capenv.blocking import BlockingConnection
+from capenv.connection import VatConnection
 from capenv.errors import (
     DeadlineExceeded,
     Disconnected,
@@ -33,7 +34,6 @@ from capenv.rpc.framing import MessageReader
 from capenv.rpc.messages import Canceled, Return
 from capenv.rpc.servant import Request
 from capenv.transports.sockets import SocketLink
-from capenv.vat import VatConnection
 
 
 @contextlib.contextmanager

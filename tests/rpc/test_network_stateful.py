@@ -344,7 +344,8 @@ class Vats(RuleBasedStateMachine):
         """What one side holds is what the other side counts."""
         for end in self.network.ends:
             exported = end.core.references.exports.counts()
-            assert exported == end.other.core.references.imports.counts()
+            imported = end.other.core.references.imports.counts()
+            assert exported == imported, "what one side counts the other does not hold"
 
     # Choices.
 
@@ -447,7 +448,7 @@ class Vats(RuleBasedStateMachine):
         if not all(end.core.idle for end in self.network.ends):
             gc.collect()  # slow, so only where something is left: it might hang in a cycle
             self.settle_all()
-        assert [end.core.idle for end in self.network.ends] == [True] * len(self.network.ends)
+        assert all(end.core.idle for end in self.network.ends), "something is left"
 
     def forget_everything(self) -> None:
         for asked in self.calls:

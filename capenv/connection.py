@@ -1,0 +1,429 @@
+"""One connection run by Trio: a nursery with one reader, one writer and a task for each call that waits."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import assert_never
+from weakref import WeakKeyDictionary
+
+import attrs
+import trio
+
+from capenv.errors import CapenvError, Disconnected, Overloaded, ProtocolError
+from capenv.link import Link
+from capenv.responses import Response, StreamResponse, own_copy
+from capenv.rpc.answer import Answer
+from capenv.rpc.capability import Broken, Capability, Content, Hosted, Promise
+from capenv.rpc.connection import Connection
+from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Released, Returned
+from capenv.rpc.framing import MessageReader
+from capenv.rpc.interface import Interface, Method
+from capenv.rpc.limits import Limits
+from capenv.rpc.servant import Reply, Servant, TailCall
+from capenv.rpc.streams import Incoming, Outgoing
+from capenv.rpc.turn import Turn
+from capenv.stubs import Stub
+
+_log = logging.getLogger("capenv.vat")
+_FAREWELL_SECONDS = 1.0
+_PROMPT_MESSAGES = 8
+"""So many first messages of a connection are answered one by one: behind the hello and in the same flight
+may come the making of a world, which takes long, and hello has a deadline."""
+_PROMPT_BYTES = 16 << 10
+"""So little is taken by any socket at once: more might wait for a peer that itself waits to send."""
+
+
+@attrs.frozen(eq=False)
+class _Streamed:
+    """What is noted of a streaming call until it is answered."""
+
+    stream: Outgoing
+    size: int
+
+
+class VatConnection:
+    """One connection run by Trio. Make it, then `run` it in a task."""
+
+    def __init__(
+        self,
+        link: Link,
+        bootstrap: Servant | None = None,
+        limits: Limits | None = None,
+        *,
+        turn: Turn | None = None,
+        farewell: str = "the peer ended the connection",
+    ) -> None:
+        """Take over a link.
+
+        Args:
+            link: the byte stream, which this closes in the end.
+            bootstrap: the object that the peer gets first; None offers nothing.
+            limits: bounds on what the peer may make this side hold.
+            turn: shared by the connections of one vat, between which capabilities may pass.
+            farewell: what the peer is told when `run` is cancelled.
+        """
+        self._farewell = farewell
+        self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits, turn)
+        self.core.handle = self._handle
+        self.core.wake = self._wake_up
+        self._link = link
+        self._wake = trio.Event()
+        self._writing = trio.CancelScope(shield=True)
+        self._drained = trio.Event()
+        self._unsent = 0
+        self._held: deque[CallReceived] = deque()
+        self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
+        self._acknowledged = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._started: trio.Event | None = None
+
+    # Calls.
+
+    def bootstrap(self) -> Response:
+        """Ask for the peer's first capability."""
+        answer = self.core.bootstrap()
+        self._pump()
+        return Response(self, answer, None)
+
+    def call(self, target: Capability, method: Method, content: Content) -> Response:
+        """Call a method. The call is on its way when this returns, whether or not it is awaited.
+
+        Of a streaming method, awaiting the response waits only while more than `Limits.stream_window`
+        bytes are on their way. The first failure ends the stream, and every later call on `target` fails
+        with it.
+        """
+        stream = self._streams.get(target)
+        if stream is not None and stream.error is not None:
+            target = Broken(own_copy(stream.error))
+        elif self._full():
+            target = Broken(
+                Overloaded("the peer does not read as fast as is called; await some answers first")
+            )
+        answer = self.core.call(
+            target, method.interface_id, method.id, content, no_promise_pipelining=method.streaming
+        )
+        response = Response(self, answer, method)
+        if method.streaming:
+            if stream is None:
+                stream = self._streams[target] = Outgoing()
+            size = sum(map(len, content.segments))
+            stream.sent(size)
+            answer.waiter = _Streamed(stream, size)
+            response = StreamResponse(self, answer, stream)
+        self._pump()
+        return response
+
+    async def wait(self, answer: Answer, *, keep: bool = False) -> None:
+        """Wait for an answer's outcome.
+
+        Once the last who waited is cancelled, so is the call, unless it is to be kept.
+        """
+        if answer.outcome is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        if answer.waiter is None:
+            answer.waiter = trio.Event()
+        assert isinstance(answer.waiter, trio.Event)
+        try:
+            await answer.waiter.wait()
+        except trio.Cancelled:
+            if not keep and not answer.waiter.statistics().tasks_waiting:
+                self.core.cancel(answer)
+                self._pump()
+            raise
+
+    async def wait_for_window(self, stream: Outgoing) -> None:
+        """Wait while more is on its way on a stream than its window, and it goes well."""
+        await trio.lowlevel.checkpoint()
+        while stream.in_flight > self.core.limits.stream_window and stream.error is None:
+            await self._acknowledged.wait()
+
+    def stub(self, interface: Interface, capability: Capability) -> Stub:
+        """Return an object that the peer offers, or any other, under the names of its interface."""
+        return Stub(self, interface, capability)
+
+    def resolve(self, promise: Promise, target: Capability | CapenvError) -> None:
+        """Say what a promise of this side is, or why it came to nothing.
+
+        Raises:
+            ValueError: it was resolved before, or is the peer's to resolve.
+        """
+        self.core.resolve(promise, target)
+        self._pump()
+
+    # The life of the connection.
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read, write and serve until either side ends the connection; then return.
+
+        Cancelling this ends the connection, after a moment to tell the peer.
+        """
+        token = trio.lowlevel.current_trio_token()
+        self.core.drops.on_drop = lambda: _run_soon(token, self._wake_up)
+        try:
+            async with trio.open_nursery() as writer:
+                writer.start_soon(self._write)
+                try:
+                    async with trio.open_nursery() as self._nursery:
+                        task_status.started()
+                        await self._read()
+                        self._nursery.cancel_scope.cancel()
+                finally:
+                    self._nursery = None
+                    self.close(Disconnected(self._farewell))
+                    self._writing.deadline = trio.current_time() + _FAREWELL_SECONDS
+        finally:
+            self.core.drops.on_drop = None
+            with trio.CancelScope(shield=True):
+                await self._link.aclose()
+
+    def close(self, reason: CapenvError) -> None:
+        """End the connection: every call in flight fails on both sides, with `reason`."""
+        self.core.abort(reason)
+        self._pump()
+
+    async def _read(self) -> None:
+        reader = MessageReader(self.core.limits)
+        prompt = _PROMPT_MESSAGES
+        while self.core.closed is None:
+            try:
+                count = await self._link.receive_into(reader.buffer())
+                if count == 0:
+                    self.core.disconnect(Disconnected("the peer closed the connection"))
+                messages = reader.received(count) if count else []
+            except Disconnected as error:
+                self.core.disconnect(error)
+                messages = []
+            except ProtocolError as error:
+                self.core.abort(error)
+                messages = []
+            for segments in messages:
+                self.core.receive(segments)
+                self._pump()
+                if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
+                    prompt -= 1
+                    await self._drain(0)
+            self._pump()
+
+    async def _drain(self, most: int) -> None:
+        """Wait until no more than `most` bytes are left to send."""
+        while self._unsent + self.core.bytes_to_send > most and not self.core.closed:
+            self._drained = trio.Event()
+            await self._drained.wait()
+
+    async def _write(self) -> None:
+        # Shielded, because a message cut short would leave the peer unable to read what follows.
+        # It ends once the connection has and all is sent, or the farewell is over.
+        with self._writing:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                self._pump()
+                try:
+                    await self._flush()
+                except Disconnected as error:
+                    self.core.disconnect(error)
+                    self._pump()
+                    return
+                if self.core.closed is not None:
+                    return
+
+    async def _flush(self) -> None:
+        while self.core.has_data_to_send:
+            data = self.core.data_to_send()
+            self._unsent = sum(len(buffer) for buffer in data)
+            await self._link.send(data)
+            self._unsent = 0
+            self._drained.set()
+            while self._held and not self._full():
+                self._start(self._held.popleft())
+            self._pump()
+
+    def _wake_up(self) -> None:
+        self._wake.set()
+
+    # Events.
+
+    def _pump(self) -> None:
+        self.core.turn.carry_out()
+
+    def _full(self) -> bool:
+        return self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case CallReceived() if self._held or self._full():
+                # A peer that asks and does not read gets no more answers made; all else it says is
+                # heard, or two that ask each other too much would wait for ever.
+                self._held.append(event)
+            case CallReceived():
+                self._start(event)
+            case Returned(answer=answer):
+                match answer.waiter:
+                    case trio.Event() as waiter:
+                        waiter.set()
+                    case _Streamed(stream=stream, size=size):
+                        stream.returned(size, answer.outcome)
+                        self._acknowledged.set()
+                        self._acknowledged = trio.Event()
+            case CallCanceled(answer=answer):
+                if isinstance(answer.task, trio.CancelScope):
+                    answer.task.cancel()
+            case Released(servant=servant):
+                if isinstance(servant, Servant):
+                    _release(servant)
+            case Closed():
+                self._wake.set()
+                self._drained.set()
+                if self._nursery is not None:
+                    self._nursery.cancel_scope.cancel()
+            case _:
+                assert_never(event)
+
+    def _start(self, call: CallReceived) -> None:
+        # Trio starts tasks in any order, and calls must start in theirs: behind one whose task has
+        # not begun, a call waits in a task of its own.
+        if not call.answer.wanted:
+            self.core.fail(call.answer, Disconnected("the call was canceled"))
+            return
+        if self._waits_for_stream(call):
+            return
+        before, reply = self._started, None
+        if before is None or before.is_set():
+            before = None
+            try:
+                reply = _begin(call, self)
+            except Exception as error:
+                self._finish(call, error)
+                return
+            if isinstance(reply, Content | TailCall):
+                self._finish(call, reply)
+                return
+        if self._nursery is None:
+            _discard(reply)
+            self._finish(call, Disconnected("the connection is not running"))
+            return
+        self._started = trio.Event()
+        call.answer.task = trio.CancelScope()
+        self._nursery.start_soon(self._run_handler, call, reply, before, self._started)
+
+    async def _run_handler(
+        self,
+        call: CallReceived,
+        reply: Reply | None,
+        before: trio.Event | None,
+        started: trio.Event,
+    ) -> None:
+        scope = call.answer.task
+        assert isinstance(scope, trio.CancelScope)
+        outcome: Content | TailCall | Exception | None = None
+        try:
+            if before is not None:
+                try:
+                    await before.wait()
+                finally:
+                    started.set()
+            started.set()
+            with scope:
+                try:
+                    if before is not None:
+                        reply = _begin(call, self)
+                    assert reply is not None, "the method returned nothing"
+                    result = reply if isinstance(reply, Content | TailCall) else await reply
+                    if not isinstance(result, Content | TailCall):
+                        raise TypeError(f"the method returned a {type(result).__name__}, no reply")
+                    outcome = result
+                except Exception as error:
+                    outcome = error
+            if scope.cancelled_caught:
+                outcome = Disconnected("the call was canceled")
+        finally:
+            if outcome is not None:
+                self._finish(call, outcome)
+            elif call.answer.id is None:
+                self._finish(call, Disconnected("the connection has ended"))
+            # Otherwise the connection ends, which tells the peer why.
+            self._pump()
+
+    def _finish(self, call: CallReceived, outcome: Content | TailCall | Exception) -> None:
+        if isinstance(outcome, Exception):
+            assert isinstance(call.servant, Servant)
+            outcome = call.servant.fault(call.interface_id, call.method_id, outcome)
+        match outcome:
+            case Content():
+                self.core.respond(call.answer, outcome)
+            case TailCall(target=target, method=method, content=content):
+                call.answer.task = None
+                self.core.tail_call(call.answer, target, method.interface_id, method.id, content)
+            case CapenvError():
+                self.core.fail(call.answer, outcome)
+            case error:
+                _log.error("a call failed with an internal error", exc_info=error)
+                self.core.fail(call.answer, error)
+        self._go_on_with_stream(call, outcome)
+
+    # Streams that arrive.
+
+    def _waits_for_stream(self, call: CallReceived) -> bool:
+        """Return whether a call has to wait for a streaming one on the same object, or fails with it."""
+        servant = call.servant
+        assert isinstance(servant, Servant)
+        if servant.stream is None:
+            if not servant.streams(call.interface_id, call.method_id):
+                return False
+            servant.stream = Incoming()
+        stream = servant.stream
+        assert isinstance(stream, Incoming)
+        if stream.error is not None:
+            self.core.fail(call.answer, stream.error)
+            return True
+        if stream.busy:
+            stream.waiting.append((self, call))
+            return True
+        stream.busy = servant.streams(call.interface_id, call.method_id)
+        return False
+
+    def _go_on_with_stream(self, call: CallReceived, outcome: object) -> None:
+        """Let the calls go on that waited for a streaming one to end."""
+        assert isinstance(call.servant, Servant)
+        stream = call.servant.stream
+        if not isinstance(stream, Incoming) or not call.servant.streams(
+            call.interface_id, call.method_id
+        ):
+            return
+        stream.busy = False
+        if isinstance(outcome, Exception) and call.answer.outcome is not None:
+            stream.error = outcome
+        if stream.going_on:
+            return  # called from the loop below
+        stream.going_on = True
+        try:
+            while stream.waiting and not stream.busy:
+                connection, waiting = stream.waiting.popleft()
+                connection._start(waiting)
+        finally:
+            stream.going_on = False
+
+
+def _release(servant: Servant) -> None:
+    try:
+        servant.released()
+    except (Exception, SystemExit) as error:
+        _log.error("an object failed to take notice of its release", exc_info=error)
+
+
+def _begin(call: CallReceived, connection: VatConnection) -> Reply:
+    assert isinstance(call.servant, Servant)
+    return call.servant.call(call.interface_id, call.method_id, call.content, connection)
+
+
+def _discard(reply: object) -> None:
+    if isinstance(reply, Coroutine):
+        reply.close()
+
+
+def _run_soon(token: trio.lowlevel.TrioToken, function: Callable[[], None]) -> None:
+    try:
+        token.run_sync_soon(function, idempotent=True)
+    except trio.RunFinishedError:
+        pass
