@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Coroutine
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -19,11 +20,12 @@ from capenv.link import BlockingLink, Buffer
 from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.connection import Connection
-from capenv.rpc.events import CallReceived, Released
+from capenv.rpc.events import CallReceived, Released, Returned
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
 from capenv.rpc.servant import Servant, TailCall
+from capenv.rpc.streams import Outgoing, Streamed
 
 _log = logging.getLogger("capenv.blocking")
 _FAREWELL_SECONDS = 1.0
@@ -59,6 +61,7 @@ class BlockingConnection:
         self._interrupts = Interrupts()
         self._change = _Change(self)
         self._lock = threading.RLock()
+        self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._bytes_sent = 0
         self._bytes_received = 0
 
@@ -93,6 +96,37 @@ class BlockingConnection:
         """
         with self._interrupts:
             return self.wait(self.call(target, method, content), timeout)
+
+    def stream(
+        self, target: Capability, method: Method, content: Content, timeout: float | None = None
+    ) -> None:
+        """Make a streaming call; wait only while more than `Limits.stream_window` bytes are on their way.
+
+        The first failure ends the stream: this and every later one on `target` raises it.
+
+        Raises:
+            DeadlineExceeded: the peer took no more within `timeout` seconds; the call is made all the same.
+            CapenvError: a call on the stream failed.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._interrupts, self._lock:
+            self._carry_out_events()
+            stream = self._streams.setdefault(target, Outgoing())
+            if stream.error is None:
+                size = sum(map(len, content.segments))
+                with self._change:
+                    answer = self.core.call(
+                        target, method.interface_id, method.id, content, no_promise_pipelining=True
+                    )
+                    stream.sent(size)
+                    answer.waiter = Streamed(stream, size)
+                self._send(deadline)
+                while stream.in_flight > self.core.limits.stream_window and stream.error is None:
+                    self._receive(deadline)
+                    self._carry_out_events()
+                    self._send(deadline)
+        if stream.error is not None:
+            raise type(stream.error)(*stream.error.args)
 
     def cancel(self, answer: Answer) -> None:
         """Want no answer any more."""
@@ -221,6 +255,8 @@ class BlockingConnection:
                     return
                 case CallReceived():
                     self._answer(event)
+                case Returned(answer=Answer(waiter=Streamed(stream=stream, size=size)) as answer):
+                    stream.returned(size, answer.outcome)
                 case Released(servant=Servant() as servant):
                     try:
                         servant.released()

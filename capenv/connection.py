@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from typing import assert_never
 from weakref import WeakKeyDictionary
 
-import attrs
 import trio
 
 from capenv.errors import CapenvError, Disconnected, Overloaded, ProtocolError
@@ -20,7 +19,7 @@ from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Interface, Method
 from capenv.rpc.limits import Limits
 from capenv.rpc.servant import Reply, Servant, TailCall
-from capenv.rpc.streams import Incoming, Outgoing
+from capenv.rpc.streams import Incoming, Outgoing, Streamed
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
 
@@ -31,14 +30,6 @@ _PROMPT_MESSAGES = 8
 may come the making of a world, which takes long, and hello has a deadline."""
 _PROMPT_BYTES = 16 << 10
 """So little is taken by any socket at once: more might wait for a peer that itself waits to send."""
-
-
-@attrs.frozen(eq=False)
-class _Streamed:
-    """What is noted of a streaming call until it is answered."""
-
-    stream: Outgoing
-    size: int
 
 
 class VatConnection:
@@ -70,12 +61,18 @@ class VatConnection:
         self._wake = trio.Event()
         self._writing = trio.CancelScope(shield=True)
         self._drained = trio.Event()
+        self._heard = 0.0
         self._unsent = 0
         self._held: deque[CallReceived] = deque()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._acknowledged = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._started: trio.Event | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on what the peer may make this side hold and do."""
+        return self.core.limits
 
     # Calls.
 
@@ -108,7 +105,7 @@ class VatConnection:
                 stream = self._streams[target] = Outgoing()
             size = sum(map(len, content.segments))
             stream.sent(size)
-            answer.waiter = _Streamed(stream, size)
+            answer.waiter = Streamed(stream, size)
             response = StreamResponse(self, answer, stream)
         self._pump()
         return response
@@ -158,6 +155,7 @@ class VatConnection:
 
         Cancelling this ends the connection, after a moment to tell the peer.
         """
+        self._heard = trio.current_time()
         token = trio.lowlevel.current_trio_token()
         self.core.drops.on_drop = lambda: _run_soon(token, self._wake_up)
         try:
@@ -165,6 +163,8 @@ class VatConnection:
                 writer.start_soon(self._write)
                 try:
                     async with trio.open_nursery() as self._nursery:
+                        if self.limits.idle_seconds is not None:
+                            self._nursery.start_soon(self._end_if_idle, self.limits.idle_seconds)
                         task_status.started()
                         await self._read()
                         self._nursery.cancel_scope.cancel()
@@ -188,6 +188,7 @@ class VatConnection:
         while self.core.closed is None:
             try:
                 count = await self._link.receive_into(reader.buffer())
+                self._heard = trio.current_time()
                 if count == 0:
                     self.core.disconnect(Disconnected("the peer closed the connection"))
                 messages = reader.received(count) if count else []
@@ -204,6 +205,11 @@ class VatConnection:
                     prompt -= 1
                     await self._drain(0)
             self._pump()
+
+    async def _end_if_idle(self, seconds: float) -> None:
+        while (left := self._heard + seconds - trio.current_time()) > 0:
+            await trio.sleep(left)
+        self.close(Disconnected(f"nothing was heard for {seconds:g} seconds; connect again"))
 
     async def _drain(self, most: int) -> None:
         """Wait until no more than `most` bytes are left to send."""
@@ -262,7 +268,7 @@ class VatConnection:
                 match answer.waiter:
                     case trio.Event() as waiter:
                         waiter.set()
-                    case _Streamed(stream=stream, size=size):
+                    case Streamed(stream=stream, size=size):
                         stream.returned(size, answer.outcome)
                         self._acknowledged.set()
                         self._acknowledged = trio.Event()
@@ -272,7 +278,9 @@ class VatConnection:
             case Released(servant=servant):
                 if isinstance(servant, Servant):
                     _release(servant)
-            case Closed():
+            case Closed(error=error):
+                if isinstance(error, ProtocolError):
+                    _log.warning("a connection ended because of what came over it: %s", error)
                 self._wake.set()
                 self._drained.set()
                 if self._nursery is not None:

@@ -9,11 +9,16 @@ from capenv.errors import ProtocolError
 from capenv.responses import Response
 from capenv.rpc.capability import Capability, Content
 from capenv.rpc.interface import Interface, Method, StructType, python_name
+from capenv.rpc.limits import Limits
 from capenv.rpc.servant import filled
 
 
 class Caller(Protocol):
     """What calls go over."""
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on what the peer may make this side do."""
 
     def call(self, target: Capability, method: Method, content: Content) -> Response:
         """Call a method."""
@@ -84,7 +89,7 @@ class Results:
         self._connection = connection
         self._kind = kind
         self._content = content
-        self._reader = kind.read(content.segments)
+        self._reader = kind.read(content.segments, connection.limits)
 
     def __getattr__(self, name: str) -> Any:
         interface = self._kind.interface(name)

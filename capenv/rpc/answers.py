@@ -200,6 +200,8 @@ class Answers:
         if isinstance(outcome, Content) and not (answer.keeps_results or answer.sends_no_return):
             try:
                 described = self._references.describe(outcome)
+            except Overloaded as error:
+                answer.outcome = outcome = self._connection.refused(error)
             except CapenvError as error:
                 answer.outcome = outcome = error
         if answer.sends_no_return:

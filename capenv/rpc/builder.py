@@ -19,6 +19,11 @@ def capability_pointer(index: int) -> int:
     return 3 | index << 32
 
 
+def far_pointer(segment: int, word: int) -> int:
+    """Return the word that points to a landing pad."""
+    return 2 | word << 3 | segment << 32
+
+
 def moved(pointer: int, distance: int) -> int:
     """Return what a pointer word must read after it moved `distance` words on in its segment.
 

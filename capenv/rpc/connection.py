@@ -8,12 +8,14 @@ Nothing here waits, and nothing a peer sends raises: a broken rule ends the conn
 The rules are those of `rpc.capnp`; each place names the message and field that asks for it.
 """
 
+import logging
 from collections.abc import Callable
 from typing import assert_never
 
 from capenv.errors import (
     CapenvError,
     Disconnected,
+    Overloaded,
     ProtocolError,
     RemoteError,
     Unimplemented,
@@ -47,6 +49,8 @@ from capenv.rpc.references import References, points_back
 from capenv.rpc.tables import RemoteTable
 from capenv.rpc.turn import FOREIGN, Call, Turn
 
+_log = logging.getLogger("capenv.rpc")
+
 
 class Connection:
     """The state of one connection."""
@@ -75,6 +79,7 @@ class Connection:
         self.drops: Drops = Drops()
         """References to the peer's objects that were dropped, and are to be given back."""
         self._bootstrap = bootstrap
+        self._overloaded = False
         self._outbox = Outbox(self, self.turn)
         self._embargoes = Embargoes(self.turn)
         self._answer_table: RemoteTable[Answer] = RemoteTable("questions")
@@ -260,6 +265,13 @@ class Connection:
         else:
             self._questions.send(route, call)
 
+    def refused(self, error: Overloaded) -> Overloaded:
+        """Take notice that the peer passed a bound, and return why a call of its fails."""
+        if not self._overloaded:
+            _log.warning("a peer passed a bound, and so may others of its calls: %s", error)
+        self._overloaded = True
+        return error
+
     def settle(self, answer: Answer, outcome: Content | CapenvError) -> None:
         """Give an outcome to the answer of a call that was made over this connection."""
         self._answers.settle(answer, outcome)
@@ -320,9 +332,9 @@ class Connection:
             keeps_results=call.results_to_yourself,
             only_pipelined=call.only_promise_pipeline,
         )
-        refused = self._answers.admit(answer, sum(map(len, content.segments)))
-        if refused is not None:
-            target, content = Broken(refused), Content(())
+        error = self._answers.admit(answer, sum(map(len, content.segments)))
+        if error is not None:
+            target, content = Broken(self.refused(error)), Content(())
         received = Call(answer, call.interface_id, call.method_id, content)
         self.turn.post(self.turn.deliver, target, received)
 

@@ -1,16 +1,19 @@
 """Messages to Cap'n Proto: an envelope built behind the body that it carries.
 
 A body arrives as a message of its own whose root pointer is word 0 of segment 0. The envelope is
-appended to that segment, word 0 is pointed at it, and the old root moves into the envelope's
+appended to a copy of that segment, word 0 is pointed at it, and the old root moves into the envelope's
 `content`: nothing of the body moves, so its other segments go out as they are.
+
+A long first segment is not copied either: the envelope becomes a segment of its own, behind the others, and
+only a new word 0 goes out before the rest of the first.
 Struct sizes and field places are those of the `rpc.capnp` that ships with pycapnp; a test compares.
 """
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
-from capenv.link import Buffer
-from capenv.rpc.builder import Builder, moved
+from capenv.rpc.builder import Builder, far_pointer, moved
+from capenv.rpc.framing import Segment
 from capenv.rpc.messages import (
     Abort,
     Bootstrap,
@@ -41,10 +44,16 @@ from capenv.rpc.messages import (
     UnknownDescriptor,
     WireException,
 )
-from capenv.rpc.pointers import Segments
+from capenv.rpc.pointers import Segments, offset_of
 
 # The words of data and of pointers in each struct of rpc.capnp.
 _MESSAGE = (1, 1)
+_COPIED: Final = 8192
+"""Bytes of a first segment that take longer to send in two pieces than to copy."""
+_MANY: Final = 500
+"""Segments that a body may have and still get one more: peers refuse 512."""
+_EMPTY: Final = 0xFFFFFFFC
+"""The pointer to a struct of no size."""
 _SIZES: dict[type, tuple[int, int, int]] = {  # tag in Message, words of data, pointers
     Abort: (1, 1, 2),
     Call: (2, 3, 3),
@@ -57,11 +66,13 @@ _SIZES: dict[type, tuple[int, int, int]] = {  # tag in Message, words of data, p
 }
 
 
-def encode(message: Message) -> Sequence[Buffer]:
+def encode(message: Message) -> Sequence[Segment]:
     """Return the segments of a message."""
     match message:
         case Call(params=payload) | Return(outcome=Results(payload=payload)):
-            segments: list[Buffer] = [bytearray(payload.segments[0]), *payload.segments[1:]]
+            if len(payload.segments[0]) > _COPIED and len(payload.segments) < _MANY:
+                return _spliced(message, payload.segments)
+            segments: list[Segment] = [bytearray(payload.segments[0]), *payload.segments[1:]]
         case Unimplemented(message=Unknown(segments=inner)) | Unknown(segments=inner):
             segments = [bytearray(inner[0]), *inner[1:]]
         case _:
@@ -80,6 +91,28 @@ def encode(message: Message) -> Sequence[Buffer]:
     place = builder.struct(envelope + 1, data_words, pointers)
     _write(builder, place, message, content)
     return segments
+
+
+def _spliced(message: Call | Return, body: Segments) -> Sequence[Segment]:
+    """Return the segments of a message, none of its body copied."""
+    first, last = memoryview(body[0]), len(body)
+    root = int.from_bytes(first[:8], "little")
+    # The root pointer, then the landing pad by which the envelope points back into the first segment.
+    segment = bytearray(24)
+    builder = Builder(segment)
+    if root & 2 or root in (0, _EMPTY):
+        content = root  # absolute, or nowhere
+    else:
+        start = 1 + offset_of(root)
+        builder.word(1, far_pointer(0, start))
+        builder.word(2, root & ~0xFFFFFFFC)
+        content = far_pointer(last, 1) | 4
+    envelope = builder.struct(0, *_MESSAGE)
+    tag, data_words, pointers = _SIZES[type(message)]
+    builder.u16(envelope, 0, tag)
+    place = builder.struct(envelope + 1, data_words, pointers)
+    _write(builder, place, message, content)
+    return [(far_pointer(last, 0).to_bytes(8, "little"), first[8:]), *body[1:], segment]
 
 
 def _write(
@@ -215,6 +248,6 @@ def _write_exception(builder: Builder, place: int, exception: WireException) -> 
     builder.text(place + 1, exception.reason)
 
 
-def echo(segments: Segments) -> Sequence[Buffer]:
+def echo(segments: Segments) -> Sequence[Segment]:
     """Return the segments of an `Unimplemented` that holds a whole received message."""
     return encode(Unimplemented(Unknown(0, segments)))

@@ -4,9 +4,10 @@ A frame is the segment count less one and each segment's words, all 32-bit, padd
 the segments (https://capnproto.org/encoding.html#serialization-over-a-stream).
 """
 
+import itertools
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -20,14 +21,19 @@ _ONE_SEGMENT = struct.Struct("<II")
 _U32 = struct.Struct("<I").unpack_from
 
 
-def frame(segments: Sequence[Buffer]) -> list[Buffer]:
+Segment: TypeAlias = Buffer | tuple[Buffer, ...]
+"""A segment that is to be sent, whole or in pieces."""
+
+
+def frame(segments: Sequence[Segment]) -> list[Buffer]:
     """Return the buffers that carry a message: a header, then its segments, none of them copied."""
-    if len(segments) == 1:
+    if len(segments) == 1 and not isinstance(segments[0], tuple):
         return [_ONE_SEGMENT.pack(0, len(segments[0]) >> 3), segments[0]]
-    sizes = [len(segment) >> 3 for segment in segments]
+    pieces = [segment if isinstance(segment, tuple) else (segment,) for segment in segments]
+    sizes = [sum(map(len, segment)) >> 3 for segment in pieces]
     header = struct.pack(f"<{len(sizes) + 1}I", len(sizes) - 1, *sizes)
     # An empty segment is in the header alone: a driver need not know buffers that never get sent.
-    return [header + bytes(len(header) & 4), *filter(len, segments)]
+    return [header + bytes(len(header) & 4), *filter(len, itertools.chain(*pieces))]
 
 
 class MessageReader:

@@ -11,6 +11,7 @@ from capnp.lib.capnp import _StructModule
 from capenv.errors import ProtocolError
 from capenv.rpc.builder import capability_pointer
 from capenv.rpc.capability import Capability, Content
+from capenv.rpc.limits import DEFAULT, Limits
 from capenv.rpc.pointers import Segments, Struct, follow
 
 _STREAM_RESULT: Final = 0x995F9A3377C0B16E  # StreamResult of /capnp/stream.capnp
@@ -82,15 +83,17 @@ class StructType:
         which: str = field.proto.slot.type.which()
         return which
 
-    def read(self, segments: Segments, traversal_factor: int = 8) -> Any:
+    def read(self, segments: Segments, limits: Limits = DEFAULT) -> Any:
         """Return a reader of content of this type.
 
         What is wrong with peer data shows only when a field is read, as `capnp.KjException`.
         """
         words = sum(len(segment) for segment in segments) >> 3
-        limit = traversal_factor * words + _SPARE_WORDS
+        most = limits.traversal_factor * words + _SPARE_WORDS
         try:
-            return self._module.from_segments(segments, traversal_limit_in_words=limit)
+            return self._module.from_segments(
+                segments, traversal_limit_in_words=most, nesting_limit=limits.nesting
+            )
         except (capnp.KjException, ValueError) as error:
             raise ProtocolError(f"content that is no {self.name}") from error
 

@@ -1,5 +1,7 @@
 """Every bound on what a peer may make us hold, in one place."""
 
+from typing import Final
+
 import attrs
 
 
@@ -45,5 +47,14 @@ class Limits:
     stream_window: int = 256 << 10
     """Bytes of streaming calls on one object that are on their way before their caller has to wait."""
 
+    nesting: int = 64
+    """Pointers within pointers of a message that are followed: what the C++ implementation does."""
+
     handshake_seconds: float = 10.0
-    """How long a new peer may take to say hello."""
+    """How long a new peer may take to say hello and show what it may have."""
+
+    idle_seconds: float | None = 86_400.0
+    """How long a peer may say nothing at all before the connection ends; None is for ever."""
+
+
+DEFAULT: Final = Limits()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from capenv.link import Buffer
 from capenv.rpc.encoding import encode
-from capenv.rpc.framing import frame
+from capenv.rpc.framing import Segment, frame
 from capenv.rpc.messages import Message
 from capenv.rpc.turn import Peer, Turn
 
@@ -23,7 +23,7 @@ class Outbox:
         """Encode a message as of now, and have it sent."""
         self.post(encode(message))
 
-    def post(self, segments: Sequence[Buffer]) -> None:
+    def post(self, segments: Sequence[Segment]) -> None:
         """Have the segments of an encoded message sent."""
         buffers = frame(segments)
         self._buffers += buffers

@@ -185,20 +185,21 @@ def follow(segments: Segments, segment: int, word: int) -> Target:
         data = segments[segment]
     match pointer & 3:
         case 0:
-            start = base + _offset(pointer)
+            start = base + offset_of(pointer)
             data_words, pointer_count = pointer >> 32 & 0xFFFF, pointer >> 48
             if start < 0 or (start + data_words + pointer_count) << 3 > len(data):
                 raise ProtocolError("a struct lies outside its segment")
             return Struct(segments, segment, start, data_words, pointer_count)
         case 1:
-            return _list(segments, segment, base + _offset(pointer), pointer)
+            return _list(segments, segment, base + offset_of(pointer), pointer)
         case _ if pointer & 0xFFFFFFFF == 3:
             return CapabilityPointer(pointer >> 32)
         case _:
             raise ProtocolError("a pointer of an unknown kind")
 
 
-def _offset(pointer: int) -> int:
+def offset_of(pointer: int) -> int:
+    """Return how many words after the word behind it a near pointer leads."""
     offset = (pointer & 0xFFFFFFFF) >> 2
     return offset - (1 << 30) if offset & 1 << 29 else offset
 
@@ -220,7 +221,7 @@ def _follow_far(segments: Segments, pointer: int) -> tuple[int, int, int]:
     segment = landing >> 32
     if landing & 7 != 2 or segment >= len(segments):
         raise ProtocolError("a double landing pad leads nowhere")
-    if tag & 3 == 2 or (tag & 3 != 3 and _offset(tag) != 0):
+    if tag & 3 == 2 or (tag & 3 != 3 and offset_of(tag) != 0):
         raise ProtocolError("a double landing pad has a bad tag")
     return segment, (landing & 0xFFFFFFFF) >> 3, tag
 

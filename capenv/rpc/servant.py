@@ -9,6 +9,7 @@ import capnp
 from capenv.errors import ProtocolError, Unimplemented
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.interface import Interface, Method, StructType, python_name
+from capenv.rpc.limits import DEFAULT
 
 
 @attrs.frozen(eq=False)
@@ -37,7 +38,8 @@ class Request:
     @property
     def params(self) -> Any:
         """The reader of the params; its fields raise `capnp.KjException` where the peer wrote rubbish."""
-        return self.method.params.read(self.content.segments)
+        limits = DEFAULT if self.connection is None else self.connection.limits
+        return self.method.params.read(self.content.segments, limits)
 
     def capability(self, name: str) -> Capability | None:
         """Return the capability in a field of the params."""
@@ -46,6 +48,8 @@ class Request:
     def stub(self, name: str) -> Any:
         """Return the object in a field of the params as a stub, None if it is null."""
         interface, capability = self.method.params.interface(name), self.capability(name)
+        if self.connection is None:
+            raise Unimplemented("this object lives where nothing can wait")
         return None if capability is None else self.connection.stub(interface, capability)
 
     def results(self) -> Any:

@@ -7,6 +7,8 @@ one at a time. Nothing of it is on the wire.
 from collections import deque
 from typing import Generic, TypeVar
 
+import attrs
+
 from capenv.errors import CapenvError
 
 Waiting = TypeVar("Waiting")
@@ -32,6 +34,14 @@ class Outgoing:
         self.in_flight -= size
         if isinstance(outcome, CapenvError) and self.error is None:
             self.error = outcome
+
+
+@attrs.frozen(eq=False)
+class Streamed:
+    """What is noted of a streaming call until it is answered."""
+
+    stream: Outgoing
+    size: int
 
 
 class Incoming(Generic[Waiting]):

@@ -27,6 +27,9 @@ class Peer(Protocol):
     limits: "Limits"
     turn: "Turn"
 
+    def refused(self, error: Overloaded) -> Overloaded:
+        """Take notice that the peer passed a bound, and return why a call of its fails."""
+
     def handle(self, event: "Event") -> None:
         """Have the driver carry out what happened."""
 
@@ -153,7 +156,7 @@ class Turn:
             answer.connection.settle(answer, Unimplemented(FOREIGN))
         elif len(promise.waiting) >= answer.connection.limits.pipelined_calls:
             error = Overloaded("too many calls wait for one promise")
-            answer.connection.settle(answer, error)
+            answer.connection.settle(answer, answer.connection.refused(error))
         else:
             promise.waiting.append(call)
 

@@ -9,7 +9,7 @@ from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.connection import Connection
 from capenv.rpc.decoding import decode
 from capenv.rpc.events import Event
-from capenv.rpc.framing import MessageReader
+from capenv.rpc.framing import MessageReader, Segment
 from capenv.rpc.limits import Limits
 from capenv.rpc.messages import Message
 from capenv.rpc.pointers import Struct, follow
@@ -103,3 +103,11 @@ def sent_messages(core: Connection) -> list[Message]:
         messages += [decode(segments, core.limits) for segments in reader.received(count)]
     assert not reader.mid_message
     return messages
+
+
+def whole(segments: Sequence[Segment]) -> list[bytes]:
+    """Return segments as the wire has them, their pieces put together."""
+    return [
+        b"".join(map(bytes, segment)) if isinstance(segment, tuple) else bytes(segment)
+        for segment in segments
+    ]

@@ -30,7 +30,9 @@ from capenv.errors import (
 )
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.connection import Connection
+from capenv.rpc.events import CallReceived
 from capenv.rpc.framing import MessageReader
+from capenv.rpc.limits import Limits
 from capenv.rpc.messages import Canceled, Return
 from capenv.rpc.servant import Request
 from capenv.transports.sockets import SocketLink
@@ -429,3 +431,29 @@ def test_no_sequence_of_messages_hangs_or_breaks_the_driver(arriving: list[Any])
     connection.close()
     far.close()
     assert connection.core.idle
+
+
+def test_a_stream_waits_only_for_its_window_and_ends_with_its_first_failure() -> None:
+    with played() as (connection, peer, root):
+        connection.core.limits = Limits(stream_window=16 << 10)
+
+        def write(size: int, timeout: float) -> None:
+            content = params("write", text="x" * size)
+            connection.stream(root, PROBE["write"], content, timeout=timeout)
+
+        for _ in range(4):
+            write(3 << 10, timeout=5)
+        with pytest.raises(DeadlineExceeded):
+            write(8 << 10, timeout=0.01)
+        taken = 0
+        while taken < 5:
+            peer.take()
+            while (event := peer.core.next_event()) is not None:
+                assert isinstance(event, CallReceived)
+                taken += 1
+                peer.core.fail(event.answer, RemoteError("the disk is full"))
+        peer.give()
+        with pytest.raises(RemoteError, match="the disk is full"):
+            write(8 << 10, timeout=5)
+        with pytest.raises(RemoteError, match="the disk is full"):
+            write(1, timeout=0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rpc_messages import messages
-from rpc_pair import Pair, Thing, number_of, numbered, sent_messages
+from rpc_pair import Pair, Thing, number_of, numbered, sent_messages, whole
 from rpc_schema import rpc
 
 from capenv.errors import (
@@ -66,10 +66,10 @@ def give(core: Connection, *arriving: Message) -> None:
     for message in arriving:
         match message:
             case wire.Unimplemented(message=inner) if inner is not None:
-                segments = echo([bytearray(segment) for segment in encode(inner)])
+                segments = echo([bytearray(segment) for segment in whole(encode(inner))])
             case _:
                 segments = encode(message)
-        core.receive([memoryview(bytearray(segment)) for segment in segments])
+        core.receive([memoryview(bytearray(segment)) for segment in whole(segments)])
 
 
 def events_of(core: Connection) -> list[Event]:

@@ -1,12 +1,14 @@
 """Envelopes are what pycapnp reads and writes, and bodies pass through them whole."""
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rpc_messages import messages, plain, read, write
+from rpc_pair import whole
 from rpc_schema import HOLDER, bodies, body_segments, complete, first_segment_words, probe, rpc
 
 from capenv.errors import ProtocolError
@@ -41,9 +43,18 @@ from capenv.rpc.pointers import CapabilityPointer, Segments, Struct, follow
 LIMITS = Limits()
 
 
+@pytest.fixture(params=["copied", "spliced"], autouse=True, scope="module")
+def first_segments(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything holds for short bodies and for long ones, whose first segment is not copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "spliced":
+            patch.setattr(encoding, "_COPIED", 0)
+        yield
+
+
 def arrived(segments: Any) -> list[memoryview]:
     """Return segments as a reader gives them: writable, and the message's own."""
-    return [memoryview(bytearray(segment)) for segment in segments]
+    return [memoryview(bytearray(segment)) for segment in whole(segments)]
 
 
 @given(message=messages)
@@ -53,7 +64,7 @@ def test_a_message_comes_back_from_its_encoding(message: Message) -> None:
 
 @given(message=messages)
 def test_pycapnp_reads_the_same_message(message: Message) -> None:
-    segments = [bytes(segment) for segment in encode(message)]
+    segments = whole(encode(message))
     reader = rpc.Message.from_segments(segments)
     assert plain(read(reader)) == plain(message)
 
@@ -86,8 +97,8 @@ def test_encoding_changes_nothing_in_the_body(message: Message) -> None:
 
 @given(message=messages)
 def test_a_message_can_be_echoed_whole(message: Message) -> None:
-    segments = [bytes(segment) for segment in encode(message)]
-    reader = rpc.Message.from_segments([bytes(s) for s in echo(arrived(segments))])
+    segments = whole(encode(message))
+    reader = rpc.Message.from_segments(whole(echo(arrived(segments))))
     assert reader._which_str() == "unimplemented"
     assert plain(read(reader.unimplemented)) == plain(message)
     again = decode(arrived(echo(arrived(segments))), LIMITS)
@@ -272,3 +283,15 @@ def test_limits_of_tables_and_paths_hold() -> None:
     builder.init("call").target.init("promisedAnswer").init("transform", 3)
     with pytest.raises(ProtocolError, match="at most 2"):
         decode(arrived(builder.to_segments()), limits)
+
+
+def test_a_long_body_is_sent_as_it_lies() -> None:
+    body = body_segments({"data": bytes(1 << 16)}, 1 << 14)
+    assert len(body) == 1
+    first, envelope = encode(Call(1, ImportedTarget(0), 5, 6, Payload(body)))
+    assert isinstance(first, tuple)
+    root, rest = first
+    assert len(root) == 8
+    assert isinstance(rest, memoryview)
+    assert rest.obj is body[0]
+    assert len(envelope) < 200
