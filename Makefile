@@ -14,8 +14,10 @@ demo: $(CLI)
 test: $(DEV)
 	$(BIN)/python -m pytest
 
+# Mutated messages through the whole receive path.
+fuzz: MESSAGES = 1000000
 fuzz: $(DEV)
-	$(BIN)/python tests/fuzz/fuzz_receive.py --messages 1000000
+	$(BIN)/python tests/fuzz/fuzz_receive.py --messages $(MESSAGES)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@
     ├── ProtocolError                    the peer broke a rule of the protocol
     ├── VersionMismatch                  the peer speaks another major version    (unimplemented)
     ├── DeadlineExceeded (TimeoutError)  no answer in the time given
+    ├── SchemaError (ValueError)         a schema of a user's own does not parse
     ├── SpaceError (ValueError)
     │   ├── UnsupportedSpace             a space that has no description on the wire
     │   └── OutsideSpace                 a value that its space does not contain
@@ -55,6 +56,10 @@ class CapenvError(Exception):
     """Whatever capenv raises. Its text is one sentence: what went wrong and what to do."""
 
     kind: ClassVar[Kind] = Kind.FAILED
+
+
+class SchemaError(CapenvError, ValueError):
+    """A schema does not parse, or is not there; the text is what its compiler says."""
 
 
 class URLError(CapenvError, ValueError):

@@ -9,7 +9,6 @@ import attrs
 import trio
 
 from capenv import transports
-from capenv.connection import VatConnection
 from capenv.errors import Disconnected
 from capenv.link import Link, Listener
 from capenv.rpc.interface import Interface
@@ -18,6 +17,7 @@ from capenv.rpc.servant import Servant
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
 from capenv.url import CapabilityURL
+from capenv.vat_connection import VatConnection
 
 _log = logging.getLogger("capenv.vat")
 _SECONDS = 10.0

@@ -14,6 +14,8 @@ from typing import Any
 
 import capnp
 
+from capenv.errors import SchemaError
+
 _DIRECTORY = Path(__file__).parent
 # A parser of our own: one parser may not hold two files of the same id, and pycapnp's own import
 # hook shares a global one with every other library in the process.
@@ -36,10 +38,6 @@ import sys, capnp
 capnp.SchemaParser().load(sys.argv[1], imports=sys.argv[2:])
 """
 _SECONDS = 60.0
-
-
-class SchemaError(ValueError):
-    """A schema does not parse; the text is what the compiler says."""
 
 
 def load(path: str | Path, imports: Sequence[str | Path] = ()) -> Any:
@@ -69,4 +67,4 @@ def load(path: str | Path, imports: Sequence[str | Path] = ()) -> Any:
     return capnp.SchemaParser().load(str(path), imports=folders)
 
 
-__all__ = ["SchemaError", "host", "load", "values"]
+__all__ = ["host", "load", "values"]

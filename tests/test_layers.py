@@ -14,8 +14,8 @@ import capenv.transports
 # From the ground up, as in DESIGN section 2. Within a package the modules have an order too: those on one
 # line may not import each other.
 ORDER = """
-schema errors
-link interrupts
+errors
+schema link interrupts
 url
 transports
 values.naming values.reading values.bounds
@@ -39,7 +39,7 @@ rpc.connection
 rpc
 responses blocking
 stubs
-connection
+vat_connection
 vat
 worlds.descriptions worlds.guard
 worlds.session

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 import trio
 
 from capenv import transports
-from capenv.connection import VatConnection
 from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, NotCapenv
 from capenv.remote import descriptions, handshake, session_messages
 from capenv.remote.interfaces import ENVIRONMENT, GATE, HOST, SESSION, WORLD
@@ -26,6 +25,7 @@ from capenv.rpc.interface import Interface, Method
 from capenv.url import CapabilityURL
 from capenv.values import Reading
 from capenv.vat import Vat
+from capenv.vat_connection import VatConnection
 from capenv.worlds import (
     EnvironmentDescription,
     HostDescription,

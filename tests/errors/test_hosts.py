@@ -16,10 +16,10 @@ from errors_process import SECONDS, HostProcess
 
 import capenv
 from capenv import transports
-from capenv.connection import VatConnection
 from capenv.errors import AddressInUse, Disconnected
 from capenv.link import MemoryAddress
 from capenv.url import CapabilityURL
+from capenv.vat_connection import VatConnection
 
 
 def numbered() -> capenv.Host:

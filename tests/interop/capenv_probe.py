@@ -10,10 +10,10 @@ import trio
 from pycapnp_peers import connected
 from rpc_probe import Probe
 
-from capenv.connection import VatConnection
 from capenv.link import UnixAddress
 from capenv.rpc.capability import Hosted
 from capenv.transports import listen
+from capenv.vat_connection import VatConnection
 
 
 async def serve(path: str) -> None:

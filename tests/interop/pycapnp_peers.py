@@ -15,12 +15,12 @@ from rpc_probe import ECHO, Probe, params, text_of, text_params
 from rpc_schema import PROBE, rpc
 
 from capenv.blocking import BlockingConnection
-from capenv.connection import Response, VatConnection
 from capenv.errors import EnvironmentFailed
 from capenv.link import Buffer, Link, UnixAddress
 from capenv.rpc.capability import Capability, Content
 from capenv.rpc.servant import Request
 from capenv.transports import connect, listen
+from capenv.vat_connection import Response, VatConnection
 
 PYCAPNP = str(Path(__file__).parent / "pycapnp_probe.py")
 CAPENV = str(Path(__file__).parent / "capenv_probe.py")

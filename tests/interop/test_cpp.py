@@ -17,11 +17,11 @@ from rpc_probe import ECHO, KINDS, Probe, params, text_of, text_params
 from rpc_schema import PROBE
 
 from capenv.blocking import BlockingConnection
-from capenv.connection import Response, VatConnection
 from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, RemoteError, Unimplemented
 from capenv.link import UnixAddress
 from capenv.rpc.capability import Capability, Content, Hosted, Promise
 from capenv.transports import connect, connect_blocking, listen
+from capenv.vat_connection import Response, VatConnection
 
 CPP = Path(__file__).parent / "cpp"
 SECONDS = 60

@@ -13,10 +13,10 @@ from rpc_probe import ECHO, Probe, params, text_of, text_params
 from rpc_schema import PROBE
 
 from capenv.blocking import BlockingConnection
-from capenv.connection import Response
 from capenv.errors import RemoteError
 from capenv.link import UnixAddress
 from capenv.rpc.capability import Capability, Content, Hosted, Promise
+from capenv.vat_connection import Response
 
 Target = Callable[[Caller], Awaitable[tuple[Capability, Callable[[], Awaitable[list[str]]]]]]
 """Makes an object to be called, and a function that tells which texts its `echo` was given."""

@@ -17,10 +17,10 @@ from pycapnp_peers import (
 )
 from rpc_probe import Probe
 
-from capenv.connection import Response
 from capenv.errors import EnvironmentFailed
 from capenv.link import UnixAddress
 from capenv.rpc.capability import Capability, Hosted
+from capenv.vat_connection import Response
 
 # Our client calls pycapnp's server, which calls the client's own object in its place.
 

@@ -8,7 +8,6 @@ from typing import Any
 import trio
 from rpc_schema import PROBE
 
-from capenv.connection import VatConnection
 from capenv.errors import (
     CapenvError,
     Disconnected,
@@ -20,6 +19,7 @@ from capenv.errors import (
 from capenv.rpc.capability import Capability, Content, Hosted, Promise
 from capenv.rpc.servant import Reply, Request, Servant
 from capenv.transports.sockets import BlockingSocketLink, SocketLink
+from capenv.vat_connection import VatConnection
 
 ECHO = PROBE["echo"]
 KINDS: tuple[type[CapenvError], ...] = (RemoteError, Overloaded, Disconnected, Unimplemented)

@@ -20,7 +20,6 @@ from rpc_probe import ECHO, Probe, params, socket_pair, text_of, text_params
 from rpc_schema import PROBE
 
 from capenv.blocking import BlockingConnection
-from capenv.connection import VatConnection
 from capenv.errors import (
     DeadlineExceeded,
     Disconnected,
@@ -36,6 +35,7 @@ from capenv.rpc.limits import Limits
 from capenv.rpc.messages import Canceled, Return
 from capenv.rpc.servant import Request
 from capenv.transports.sockets import SocketLink
+from capenv.vat_connection import VatConnection
 
 
 @contextlib.contextmanager

@@ -12,8 +12,14 @@ from rpc_probe import Probe, text_of, text_params
 from rpc_schema import PROBE
 
 import capenv
-from capenv.errors import EnvironmentFailed, NothingListening, ProtocolError, RemoteError, URLError
-from capenv.schema import SchemaError
+from capenv.errors import (
+    EnvironmentFailed,
+    NothingListening,
+    ProtocolError,
+    RemoteError,
+    SchemaError,
+    URLError,
+)
 
 PLAYERS = """
 @0xd0a2f9a6b36b2f11;

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from rpc_probe import ECHO, Probe, params, text_of, text_params, two_vats
 from rpc_schema import PROBE
 
-from capenv.connection import VatConnection
 from capenv.errors import (
     CapenvError,
     Disconnected,
@@ -33,6 +32,7 @@ from capenv.rpc.servant import Request
 from capenv.transports import connect, listen
 from capenv.transports.sockets import SocketLink
 from capenv.vat import serve
+from capenv.vat_connection import VatConnection
 
 
 def running(test: Callable[..., Awaitable[None]], *arguments: Any) -> None:
