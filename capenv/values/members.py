@@ -92,11 +92,12 @@ class SequenceMember:
     def __init__(self, space: spaces.Sequence) -> None:
         self._space = space
         self._feature = member_of(space.feature_space)
+        self._taken_apart = not _has_hollow(space.feature_space)
 
     def admit(self, value: Any, check: bool) -> Any:
         """Return a tuple of the subspace's elements, or a batch of them."""
         if self._space.stack:
-            if check:
+            if check and self._taken_apart:
                 for index, row in enumerate(_rows(self._space.stacked_feature_space, value)):
                     _admit_at(index, self._feature, row, check)
             return value
@@ -181,6 +182,17 @@ class OneOfMember:
                 f"is {brief(value)}, not a number less than {len(self._members)} and an element"
             )
         return value
+
+
+def _has_hollow(space: Space) -> bool:
+    """Return whether there is a Tuple or Dict of nothing within: Gymnasium takes no batch of such apart."""
+    match space:
+        case spaces.Tuple(spaces=inner):
+            return not inner or any(map(_has_hollow, inner))
+        case spaces.Dict(spaces=inner):
+            return not inner or any(map(_has_hollow, inner.values()))
+        case _:
+            return False
 
 
 def _rows(batch: Space, value: Any) -> list[Any]:

@@ -302,3 +302,12 @@ def test_real_environments(id: str) -> None:
         if terminated or truncated:
             break
     env.close()
+
+
+def test_a_stack_that_gymnasium_cannot_take_apart() -> None:
+    hollow = spaces.Dict({"nothing": spaces.Tuple(()), "bit": spaces.Box(0, 1, (), np.uint8)})
+    space = spaces.Sequence(hollow, stack=True, seed=1)
+    value = space.sample()
+    codec = ElementCodec(space, "value")
+    frame, beside = codec.pack(value)
+    assert identical(codec.unpack(bytearray(frame), dict(beside)), value)
