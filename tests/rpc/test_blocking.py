@@ -457,3 +457,18 @@ def test_a_stream_waits_only_for_its_window_and_ends_with_its_first_failure() ->
             write(8 << 10, timeout=5)
         with pytest.raises(RemoteError, match="the disk is full"):
             write(1, timeout=0)
+
+
+def test_threads_take_turns_on_one_connection() -> None:
+    with served(Probe()) as (connection, root):
+
+        def ask(name: str) -> list[str]:
+            return [
+                text_of(connection.ask(root, ECHO, text_params(f"{name} {n}"), timeout=30))
+                for n in range(50)
+            ]
+
+        with ThreadPoolExecutor(4) as pool:
+            for name, texts in zip("abcd", pool.map(ask, "abcd"), strict=True):
+                assert texts == [f"{name} {n}" for n in range(50)]
+        assert connection.connected

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -738,3 +739,45 @@ def test_damaged_messages_never_raise(data: st.DataObject) -> None:
     core.disconnect(Disconnected("enough"))
     events_of(core)
     assert core.idle
+
+
+# Hints.
+
+
+def test_a_peer_that_only_pipelines_gets_no_return() -> None:
+    core, _ = connected()
+    asking = attrs.evolve(call_of(1 << 31, OFFERED), only_promise_pipeline=True)
+    give(core, asking)
+    received = only_call(core)
+    child = Thing(0)
+    give(core, call_of(2, PromisedAnswer(1 << 31, (0,)), 42))
+    core.respond(received.answer, numbered(0, [Hosted(child)]))
+    assert sent_messages(core) == []
+    assert only_call(core).servant is child
+    give(core, call_of(3, PromisedAnswer(1 << 31, (0,)), 43), Finish(1 << 31, True))
+    assert only_call(core).servant is child
+    give(core, asking)  # the id is free
+    give(core, Finish(1 << 31, True))
+    core.respond(only_call_of(core), numbered(0))
+    assert sent_messages(core) == []
+
+
+def only_call_of(core: Connection) -> Answer:
+    (answer,) = (event.answer for event in events_of(core) if isinstance(event, CallReceived))
+    return answer
+
+
+def test_the_hint_is_not_honoured_where_it_does_not_hold() -> None:
+    core, _ = connected()
+    low = attrs.evolve(call_of(5, OFFERED), only_promise_pipeline=True)
+    give(core, low)
+    core.respond(only_call(core).answer, numbered(0))
+    assert [type(message) for message in sent_messages(core)] == [Return]
+
+
+def test_a_streaming_call_says_that_nothing_is_pipelined_on_it() -> None:
+    core, _ = connected()
+    core.call(asked(core), 1, 2, numbered(0), no_promise_pipelining=True)
+    (message,) = sent_messages(core)
+    assert isinstance(message, Call)
+    assert message.no_promise_pipelining
