@@ -185,10 +185,17 @@ class Turn:
         `Disembargo` in rpc.capnp says why: calls that went the long way are still under way.
         """
         route = promise.route
-        if shortens and route is not None and route.called and not isinstance(target, Broken):
+        if overtakes(promise, target, shortens=shortens):
+            assert route is not None
             route.connection.embargo(promise, target)
-        else:
-            self.resolve(promise, target)
+            return
+        if route is not None and route.called:
+            # Those calls may still be under way when what this now is turns out to be nearer by.
+            inner = innermost(target)
+            way = inner.route if isinstance(inner, Promise) else inner
+            if isinstance(way, Route):
+                way.called = True
+        self.resolve(promise, target)
 
     def route(self, promise: Promise, route: Route) -> None:
         """Have calls on a promise take a route from now on, first those that waited."""
@@ -196,6 +203,12 @@ class Turn:
         waiting, promise.waiting = promise.waiting, []
         for call in waiting:
             self.post(self.deliver, route, call)
+
+
+def overtakes(promise: Promise, target: Capability, *, shortens: bool) -> bool:
+    """Return whether calls on what a promise turned out to be could overtake those made on the promise."""
+    called = promise.route is not None and promise.route.called
+    return shortens and called and not isinstance(target, Broken)
 
 
 FOREIGN = "a capability of another vat, or of a connection that shares nothing with this one"
