@@ -62,10 +62,10 @@ class Answer:
         "connection",
         "exports",
         "frozen",
+        "held_size",
         "id",
         "keeps_results",
         "outcome",
-        "params_size",
         "promises",
         "sends_no_return",
         "state",
@@ -81,8 +81,8 @@ class Answer:
         self.id = id
         self.state = AnswerState.RUNNING
         self.outcome: Content | CapenvError | None = None
-        self.params_size = 0
-        """Bytes of params that are held until there is an outcome."""
+        self.held_size = 0
+        """Bytes of params that are held until there is an outcome, and then of results until the Finish."""
         self.promises: dict[tuple[int, ...], Promise] = {}
         """One reference per path, until the results are there: two could lose the order of calls."""
         self.carrier: Question | None = None

@@ -81,9 +81,12 @@ class Answers:
             return Overloaded(
                 f"the calls in flight hold more than {self._limits.call_bytes:,} bytes; await some"
             )
-        self._held_bytes += params_size
-        answer.params_size = params_size
+        self._hold(answer, params_size)
         return None
+
+    def _hold(self, answer: Answer, size: int) -> None:
+        self._held_bytes += size - answer.held_size
+        answer.held_size = size
 
     def find(self, question_id: int) -> Answer | None:
         """Return the answer, or None."""
@@ -92,8 +95,7 @@ class Answers:
     def settle(self, answer: Answer, outcome: Outcome) -> None:
         """Give an answer of this connection its outcome: exactly once."""
         answer.carrier = None
-        self._held_bytes -= answer.params_size
-        answer.params_size = 0
+        self._hold(answer, 0)
         match answer.state:
             case AnswerState.RUNNING if answer.id is None:
                 answer.fire(AnswerInput.RETURN_NO_FINISH_NEEDED)
@@ -117,6 +119,7 @@ class Answers:
     def redirect(self, answer: Answer, question: Question) -> None:
         """Have the peer take the results of a call on an object of its own from itself."""
         assert answer.id is not None
+        self._hold(answer, 0)
         answer.fire(AnswerInput.RETURN)
         answer.tail = question.path()
         self._outbox.send(Return(answer.id, TakeFromOtherQuestion(question.id)))
@@ -155,6 +158,7 @@ class Answers:
                 answer.fire(AnswerInput.FINISH)
                 self._table.remove(finish.question_id)
                 answer.tail, answer.frozen, answer.outcome = None, [], None
+                self._hold(answer, 0)
             case AnswerState.FINISHED:
                 raise ProtocolError("the peer finished a question twice")
             case _:
@@ -227,6 +231,9 @@ class Answers:
             self._table.remove(answer.id)
             results = Results(described.payload)
             self._outbox.send(Return(answer.id, results, no_finish_needed=True))
+            return
+        if isinstance(outcome, Content):
+            self._hold(answer, sum(map(len, outcome.segments)))
 
     def _tell(self, event: Event) -> None:
         self._turn.tell(self._connection, event)
