@@ -81,6 +81,8 @@ class Connection:
         self._bootstrap = bootstrap
         self._overloaded = False
         self._outbox = Outbox(self, self.turn)
+        self._forced = 0
+        """Bytes that messages of the peer made us send, though too much waited to be sent already."""
         self._embargoes = Embargoes(self.turn)
         self._answer_table: RemoteTable[Answer] = RemoteTable("questions")
         self.references = References(
@@ -104,11 +106,16 @@ class Connection:
         """Take one message that arrived. Its memory is the connection's from now on."""
         if self.closed is not None:
             return
+        waiting = self._outbox.bytes
         try:
             self._dispatch(decode(segments, self.limits), segments)
         except ProtocolError as error:
             self.abort(error)
         self.turn.run()
+        # What answers a message by itself no driver can put off.
+        self._forced += self._outbox.bytes - waiting if waiting > self.limits.queued_bytes else 0
+        if self._forced > self.limits.queued_bytes:
+            self.abort(ProtocolError("the peer asks on and on and does not read the answers"))
 
     def next_event(self) -> Event | None:
         """Take the next event, or None. For the only connection of a vat; of others `turn` has the events."""
@@ -119,6 +126,7 @@ class Connection:
         """Take the buffers that are to be sent, in order."""
         if self.drops:
             self._take_drops()
+        self._forced = 0
         return self._outbox.take()
 
     @property
