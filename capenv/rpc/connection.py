@@ -426,10 +426,11 @@ class Connection:
     def _take_drops(self) -> None:
         for dropped in self.drops.take():
             match dropped:
-                case Question():
+                case (Question() as question, transform):
+                    question.forget(transform)
                     if self.closed is None:
-                        self._questions.finish_unused(dropped)
-                case (import_id, generation):
+                        self._questions.finish_unused(question)
+                case (int(import_id), int(generation)):
                     count = self.references.imports.release(import_id, generation)
                     if count:
                         self._outbox.send(wire.Release(import_id, count))

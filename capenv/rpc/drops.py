@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from capenv.rpc.question import Question
 
-Dropped: TypeAlias = "tuple[int, int] | Question"
-"""Id and generation of an import, or a question to whose results a way is held no more."""
+Dropped: TypeAlias = "tuple[int, int] | tuple[Question, tuple[int, ...]]"
+"""Id and generation of an import, or a question and the path to which a way is held no more."""
 
 
 class Drops:

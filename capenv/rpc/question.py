@@ -87,7 +87,7 @@ class Question:
         if found is None:
             found = Pipelined(self, transform)
             # Noted by a weak reference's callback, not by __del__: see `Imports`.
-            noted = functools.partial(self._drop, weakref.ref(self), self._drops)
+            noted = functools.partial(self._drop, weakref.ref(self), transform, self._drops)
             self._paths[transform] = weakref.ref(found, noted)
         return found
 
@@ -96,7 +96,15 @@ class Question:
         """Whether somebody holds a way into the results."""
         return any(path() is not None for path in self._paths.values())
 
+    def forget(self, transform: tuple[int, ...]) -> None:
+        """Take notice that a way was dropped."""
+        known = self._paths.get(transform)
+        if known is not None and known() is None:
+            del self._paths[transform]
+
     @staticmethod
-    def _drop(question: "weakref.ref[Question]", drops: "Drops", _: object) -> None:
+    def _drop(
+        question: "weakref.ref[Question]", transform: tuple[int, ...], drops: "Drops", _: object
+    ) -> None:
         if (known := question()) is not None:
-            drops.note(known)
+            drops.note((known, transform))
