@@ -74,6 +74,7 @@ class Answer:
         "taker",
         "task",
         "waiter",
+        "waits_for",
     )
 
     def __init__(self, connection: "Peer", id: int | None = None) -> None:  # noqa: A002
@@ -87,6 +88,8 @@ class Answer:
         """One reference per path, until the results are there: two could lose the order of calls."""
         self.carrier: Question | None = None
         """The question that carries the call on to another vat."""
+        self.waits_for: Promise | None = None
+        """The promise that the call waits for."""
         self.exports: list[int] = []
         """Exports named in the results: one reference each, for `Finish.releaseResultCaps`."""
         self.frozen: list[Capability | Export | None] = []

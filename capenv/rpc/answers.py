@@ -191,11 +191,12 @@ class Answers:
         if taker is not None:
             self._conclude(taker, error)
         carrier, answer.carrier = answer.carrier, None
-        if carrier is None:
-            self._tell(CallCanceled(answer))
-        else:
+        if carrier is not None:
             carrier.connection.abandon(carrier)
-            self._turn.post(self.settle, answer, error)
+        elif not self._turn.withdraw(answer):
+            self._tell(CallCanceled(answer))
+            return
+        self._turn.post(self.settle, answer, error)
 
     def _return(self, answer: Answer, outcome: Outcome) -> None:
         assert answer.id is not None

@@ -128,6 +128,7 @@ class Turn:
     def deliver(self, target: Capability, call: Call) -> None:
         """Bring a call to whoever carries it out, or to where it waits. To be posted."""
         answer = call.answer
+        answer.waits_for = None
         if not answer.wanted:
             answer.connection.settle(answer, RemoteError("the call was canceled"))
             return
@@ -159,6 +160,17 @@ class Turn:
             answer.connection.settle(answer, answer.connection.refused(error))
         else:
             promise.waiting.append(call)
+            answer.waits_for = promise
+
+    def withdraw(self, answer: "Answer") -> bool:
+        """Take a call away from where it waits, and return whether it did."""
+        promise, answer.waits_for = answer.waits_for, None
+        if promise is None:
+            return False
+        left = [call for call in promise.waiting if call.answer is not answer]
+        withdrawn = len(left) < len(promise.waiting)
+        promise.waiting = left
+        return withdrawn
 
     def owns(self, promise: Promise) -> bool:
         """Return whether a promise is this vat's. One that has not been used becomes so."""

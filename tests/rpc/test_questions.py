@@ -120,7 +120,7 @@ def test_a_way_into_results_is_one_and_its_end_is_noted() -> None:
     del way
     gc.collect()
     assert not question.travelled
-    assert list(core.drops.take()) == [question]
+    assert list(core.drops.take()) == [(question, (1,))]
 
 
 @given(early=st.booleans(), path=st.sampled_from([(), (0,), (1, 2)]))
