@@ -53,6 +53,8 @@ class Imports:
             reference = Imported(self._connection, import_id)
             noted = functools.partial(self._drop, self._drops, import_id, self._generation)
             if entry is None:
+                if len(self._entries) >= self._connection.limits.imports:
+                    raise ProtocolError("the peer gives out more references than can be held")
                 entry = Import(weakref.ref(reference, noted), self._generation)
                 entry.unresolved = promise
                 self._entries[import_id] = entry

@@ -36,6 +36,10 @@ class Limits:
     exports: int = 65536
     """Objects that the peer holds references to."""
 
+    imports: int = 65536
+    """Objects of the peer's that we hold references to: what a peer with our limits gives out. One more
+    ends the connection."""
+
     traversal_factor: int = 8
     """How many times over the words of a message may be read before reading it fails: lists may share
     what they point to, so that a small message can stand for a vast tree."""

@@ -110,3 +110,13 @@ def test_calls_canceled_while_they_wait_make_room():
     core.respond(call.answer, numbered(1, [Hosted(Thing(0))]))
     started = [event for event in events_of(core) if isinstance(event, CallReceived)]
     assert len(started) == 1
+
+
+def test_more_imports_than_allowed_end_the_connection():
+    core, _ = connected(Limits(imports=50))
+    give(core, call_of(1, OFFERED, 1))
+    for number in range(2, 20):
+        table = [SenderHosted(number * 10 + i, promise=True) for i in range(10)]
+        payload = Payload(numbered(number).segments, table)
+        give(core, Call(number, PromisedAnswer(1, (0,)), 1, 2, payload))
+    assert core.closed is not None
