@@ -67,7 +67,6 @@ class VatConnection:
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._acknowledged = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._started: trio.Event | None = None
 
     @property
     def limits(self) -> Limits:
@@ -162,14 +161,17 @@ class VatConnection:
             async with trio.open_nursery() as writer:
                 writer.start_soon(self._write)
                 try:
-                    async with trio.open_nursery() as self._nursery:
-                        if self.limits.idle_seconds is not None:
-                            self._nursery.start_soon(self._end_if_idle, self.limits.idle_seconds)
-                        task_status.started()
-                        await self._read()
-                        self._nursery.cancel_scope.cancel()
+                    async with trio.open_nursery() as nursery:
+                        self._nursery = nursery
+                        try:
+                            if self.limits.idle_seconds is not None:
+                                nursery.start_soon(self._end_if_idle, self.limits.idle_seconds)
+                            task_status.started()
+                            await self._read()
+                            nursery.cancel_scope.cancel()
+                        finally:
+                            self._nursery = None  # before it is closed to new tasks
                 finally:
-                    self._nursery = None
                     self.close(Disconnected(self._farewell))
                     self._writing.deadline = trio.current_time() + _FAREWELL_SECONDS
         finally:
@@ -279,6 +281,9 @@ class VatConnection:
                 if isinstance(servant, Servant):
                     _release(servant)
             case Closed(error=error):
+                held, self._held = self._held, deque()
+                for call in held:  # of a peer's own nobody hears it
+                    self.core.fail(call.answer, Disconnected(str(error)))
                 if isinstance(error, ProtocolError):
                     _log.warning("a connection ended because of what came over it: %s", error)
                 self._wake.set()
@@ -296,7 +301,8 @@ class VatConnection:
             return
         if self._waits_for_stream(call):
             return
-        before, reply = self._started, None
+        before, reply = self.core.turn.started, None
+        assert before is None or isinstance(before, trio.Event)
         if before is None or before.is_set():
             before = None
             try:
@@ -311,9 +317,9 @@ class VatConnection:
             _discard(reply)
             self._finish(call, Disconnected("the connection is not running"))
             return
-        self._started = trio.Event()
+        self.core.turn.started = started = trio.Event()
         call.answer.task = trio.CancelScope()
-        self._nursery.start_soon(self._run_handler, call, reply, before, self._started)
+        self._nursery.start_soon(self._run_handler, call, reply, before, started)
 
     async def _run_handler(
         self,
@@ -350,7 +356,9 @@ class VatConnection:
                 self._finish(call, outcome)
             elif call.answer.id is None:
                 self._finish(call, Disconnected("the connection has ended"))
-            # Otherwise the connection ends, which tells the peer why.
+            else:
+                # The connection ends, which tells the peer why; others may wait for the object all the same.
+                self._go_on_with_stream(call, None)
             self._pump()
 
     def _finish(self, call: CallReceived, outcome: Content | TailCall | Exception) -> None:

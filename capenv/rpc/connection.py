@@ -34,7 +34,7 @@ from capenv.rpc.capability import (
     Route,
 )
 from capenv.rpc.decoding import decode
-from capenv.rpc.drops import Drops
+from capenv.rpc.drops import DroppedImport, DroppedPath, Drops
 from capenv.rpc.embargoes import Embargoes
 from capenv.rpc.encoding import echo
 from capenv.rpc.events import CallReceived, Closed, Event, Released
@@ -426,14 +426,16 @@ class Connection:
     def _take_drops(self) -> None:
         for dropped in self.drops.take():
             match dropped:
-                case (Question() as question, transform):
+                case DroppedPath(question=question, transform=transform):
                     question.forget(transform)
                     if self.closed is None:
                         self._questions.finish_unused(question)
-                case (int(import_id), int(generation)):
+                case DroppedImport(id=import_id, generation=generation):
                     count = self.references.imports.release(import_id, generation)
                     if count:
                         self._outbox.send(wire.Release(import_id, count))
+                case _:
+                    assert_never(dropped)
         self.turn.run()
 
     def _release_servant(self, servant: object) -> None:

@@ -4,11 +4,29 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+import attrs
+
 if TYPE_CHECKING:
     from capenv.rpc.question import Question
 
-Dropped: TypeAlias = "tuple[int, int] | tuple[Question, tuple[int, ...]]"
-"""Id and generation of an import, or a question and the path to which a way is held no more."""
+
+@attrs.frozen
+class DroppedImport:
+    """An import that nobody holds any more, unless it was received again since: `generation` tells."""
+
+    id: int
+    generation: int
+
+
+@attrs.frozen(eq=False)
+class DroppedPath:
+    """A question, and the path into its results to which a way is held no more."""
+
+    question: "Question"
+    transform: tuple[int, ...]
+
+
+Dropped: TypeAlias = DroppedImport | DroppedPath
 
 
 class Drops:

@@ -8,7 +8,7 @@ import attrs
 
 from capenv.errors import ProtocolError
 from capenv.rpc.capability import Capability, Imported, Promise
-from capenv.rpc.drops import Drops
+from capenv.rpc.drops import DroppedImport, Drops
 
 if TYPE_CHECKING:
     from capenv.rpc.turn import Peer
@@ -110,7 +110,7 @@ class Imports:
 
     @staticmethod
     def _drop(drops: Drops, import_id: int, generation: int, _: object) -> None:
-        drops.note((import_id, generation))
+        drops.note(DroppedImport(import_id, generation))
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -6,10 +6,10 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from capenv.rpc.capability import Pipelined
+from capenv.rpc.drops import DroppedPath, Drops
 
 if TYPE_CHECKING:
     from capenv.rpc.answer import Answer
-    from capenv.rpc.drops import Drops
     from capenv.rpc.turn import Peer
 
 
@@ -107,4 +107,4 @@ class Question:
         question: "weakref.ref[Question]", transform: tuple[int, ...], drops: "Drops", _: object
     ) -> None:
         if (known := question()) is not None:
-            drops.note((known, transform))
+            drops.note(DroppedPath(known, transform))

@@ -73,6 +73,8 @@ class Turn:
         self._events: deque[tuple[Peer, Event]] = deque()
         self._carrying_out = False
         self._stirred: dict[Peer, None] = {}
+        self.started: object = None
+        """What the drivers keep of the call started last, to start the next behind it."""
         self.holders: Counter[int] = Counter()
         """How many connections have a servant, by its identity, among their exports."""
 

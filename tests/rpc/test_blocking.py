@@ -460,7 +460,8 @@ def test_a_stream_waits_only_for_its_window_and_ends_with_its_first_failure() ->
 
 
 def test_threads_take_turns_on_one_connection() -> None:
-    with served(Probe()) as (connection, root):
+    with served() as connection:
+        root = root_of(connection)
 
         def ask(name: str) -> list[str]:
             return [

@@ -778,6 +778,6 @@ def test_the_hint_is_not_honoured_where_it_does_not_hold() -> None:
 def test_a_streaming_call_says_that_nothing_is_pipelined_on_it() -> None:
     core, _ = connected()
     core.call(asked(core), 1, 2, numbered(0), no_promise_pipelining=True)
-    (message,) = sent_messages(core)
+    message, *_ = sent_messages(core)
     assert isinstance(message, Call)
     assert message.no_promise_pipelining

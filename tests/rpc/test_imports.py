@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from capenv.errors import ProtocolError
 from capenv.rpc.capability import Imported, Promise
 from capenv.rpc.connection import Connection
-from capenv.rpc.drops import Drops
+from capenv.rpc.drops import DroppedImport, Drops
 from capenv.rpc.imports import Imports
 
 
@@ -21,11 +21,9 @@ class Table(Imports):
         super().__init__(Connection(), self.drops)
 
     def releases(self) -> list[tuple[int, int]]:
-        noted = [note for note in self.drops.take() if isinstance(note, tuple)]
+        noted = [note for note in self.drops.take() if isinstance(note, DroppedImport)]
         return [
-            (import_id, count)
-            for import_id, generation in noted
-            if (count := self.release(import_id, generation))
+            (note.id, count) for note in noted if (count := self.release(note.id, note.generation))
         ]
 
 

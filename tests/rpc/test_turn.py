@@ -13,7 +13,9 @@ from capenv.rpc.events import CallReceived
 from capenv.rpc.limits import Limits
 from capenv.rpc.turn import Call, Turn
 
-trees = st.recursive(st.just(()), lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=12)
+trees = st.recursive(
+    st.just(()), lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=12
+)
 
 
 @given(tree=trees)

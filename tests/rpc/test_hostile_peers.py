@@ -3,29 +3,23 @@
 import struct
 
 import pytest
+from rpc_pair import Thing, numbered, sent_messages
 from test_connection import OFFERED, call_of, connected, events_of, give, only_call
 
-from capenv.errors import Overloaded
 from capenv.rpc import messages as wire
 from capenv.rpc.capability import Hosted
-from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived
 from capenv.rpc.limits import Limits
 from capenv.rpc.messages import (
     Bootstrap,
     Call,
     Finish,
-    ImportedTarget,
     Payload,
     PromisedAnswer,
-    Results,
     ResultsSentElsewhere,
     Return,
     SenderHosted,
-    TakeFromOtherQuestion,
-    ReceiverHosted,
 )
-from rpc_pair import Thing, numbered, sent_messages
 
 
 def test_params_of_calls_that_go_back_are_held_no_more():

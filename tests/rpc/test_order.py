@@ -75,9 +75,7 @@ def test_results_of_a_call_passed_on_wait_for_the_embargo_of_who_passed_it_on():
     thing = Hosted(steps.network.offered[1])
     end.core.tail_call(running.answer, far, 1, 2, numbered(2, [thing]))
     ((far_end, far_running),) = steps.pump(2)
-    far_end.core.respond(
-        far_running.answer, numbered(2, [far_running.content.capability(0)])
-    )
+    far_end.core.respond(far_running.answer, numbered(2, [far_running.content.capability(0)]))
     steps.call(0, 1, pipelined, 3)
     steps.pump(1, 0)  # the Return comes to 1 and to 0; call 3 is on its way to 2
     steps.call(0, 1, pipelined, 4)
@@ -96,9 +94,7 @@ def test_a_disembargo_waits_for_the_embargo_of_who_passed_the_call_on():
     thing = running.content.capability(0)
     end.core.tail_call(running.answer, far, 1, 2, numbered(2, [thing]))
     ((far_end, far_running),) = steps.pump(2)
-    far_end.core.respond(
-        far_running.answer, numbered(2, [far_running.content.capability(0)])
-    )
+    far_end.core.respond(far_running.answer, numbered(2, [far_running.content.capability(0)]))
     steps.call(0, 1, pipelined, 3)
     steps.pump(1, 0)
     steps.call(0, 1, pipelined, 4)

@@ -13,7 +13,7 @@ from capenv.rpc.capability import Hosted
 from capenv.rpc.limits import Limits
 from capenv.rpc.turn import Turn
 from capenv.transports.sockets import SocketLink
-from capenv.vat import VatConnection
+from capenv.vat_connection import VatConnection
 
 
 def linked(ours=None, theirs=None, limits=None, turn=None):
@@ -104,7 +104,9 @@ async def test_calls_of_one_reference_start_in_order_whichever_way_they_came():
         hosted = Hosted(target)
         # As the core tells them in one turn: over a, a call that takes a task, then one on the target; over b,
         # behind it, another on the target.
-        busy = a.core.call(Hosted(Probe()), PROBE["slow"].interface_id, PROBE["slow"].id, text_params("0"))
+        busy = a.core.call(
+            Hosted(Probe()), PROBE["slow"].interface_id, PROBE["slow"].id, text_params("0")
+        )
         one = a.core.call(hosted, ECHO.interface_id, ECHO.id, text_params("1"))
         two = b.core.call(hosted, ECHO.interface_id, ECHO.id, text_params("2"))
         a._pump()
