@@ -168,9 +168,10 @@ def message_of(text: str) -> Message:
         case "resolve":
             return Resolve(_id(first), _read_descriptor(rest[0]))
         case "disembargo":
-            context, embargo = rest[0]
-            loopback = {"senderLoopback": SenderLoopback, "receiverLoopback": ReceiverLoopback}
-            return Disembargo(_read_target(first), loopback[context](int(embargo)))
+            (context, number), target = rest[0], _read_target(first)
+            if context == "senderLoopback":
+                return Disembargo(target, SenderLoopback(int(number)))
+            return Disembargo(target, ReceiverLoopback(int(number)))
         case _:
             raise ValueError(text)
 
