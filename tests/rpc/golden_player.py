@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 
 from golden_text import message_of, text_of
-from rpc_pair import sent_messages
+from rpc_pair import sent_messages, whole
 from rpc_probe import params
 from rpc_schema import PROBE
 
@@ -41,7 +41,9 @@ class Player:
     def receive(self, messages: list[str]) -> None:
         """Take messages that arrive at once; then carry out all that they bring about."""
         for message in messages:
-            self.core.receive([memoryview(bytearray(s)) for s in encode(message_of(message))])
+            self.core.receive(
+                [memoryview(bytearray(s)) for s in whole(encode(message_of(message)))]
+            )
         while (event := self.core.next_event()) is not None:
             self._carry_out(event)
 
