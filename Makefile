@@ -6,7 +6,7 @@ BIN := .venv/bin
 CLI := .venv/.installed-cli
 DEV := .venv/.installed-dev
 
-.PHONY: demo test fuzz lint format types examples wheel benchmark clean
+.PHONY: demo test fuzz soak lint format types examples wheel benchmark clean
 
 demo: $(CLI)
 	@$(BIN)/capenv demo
@@ -18,6 +18,9 @@ test: $(DEV)
 fuzz: MESSAGES = 1000000
 fuzz: $(DEV)
 	$(BIN)/python tests/fuzz/fuzz_receive.py --messages $(MESSAGES)
+
+soak: $(DEV)
+	CAPENV_SOAK_CALLS=100000 $(BIN)/python -m pytest -s tests/rpc/test_leaks.py -k flat
 
 lint: $(DEV)
 	$(BIN)/ruff check .
