@@ -58,6 +58,7 @@ class BlockingConnection:
         self._sent: list[int] = []
         self._received: list[int] = []
         self._changing = False
+        self._answering = False
         self._interrupts = Interrupts()
         self._change = _Change(self)
         self._lock = threading.RLock()
@@ -94,6 +95,10 @@ class BlockingConnection:
             DeadlineExceeded: no answer within `timeout` seconds; the call is canceled.
             CapenvError: the call failed.
         """
+        if (
+            self._answering
+        ):  # a method of ours calls back: the guard is up, and must stay so behind it
+            return self.wait(self.call(target, method, content), timeout)
         with self._interrupts:
             return self.wait(self.call(target, method, content), timeout)
 
@@ -266,6 +271,13 @@ class BlockingConnection:
                     pass  # outcomes are with their questions, and nothing here runs to be canceled
 
     def _answer(self, call: CallReceived) -> None:
+        outermost, self._answering = not self._answering, True
+        try:
+            self._carry_out(call)
+        finally:
+            self._answering = not outermost
+
+    def _carry_out(self, call: CallReceived) -> None:
         try:
             assert isinstance(call.servant, Servant)
             reply = call.servant.call(call.interface_id, call.method_id, call.content)

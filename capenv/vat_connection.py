@@ -243,9 +243,7 @@ class VatConnection:
             await self._link.send(data)
             self._unsent = 0
             self._drained.set()
-            while self._held and not self._full():
-                self._start(self._held.popleft())
-            self._pump()
+            self.core.turn.carry_out(self._start_held)
 
     def _wake_up(self) -> None:
         self._wake.set()
@@ -254,6 +252,10 @@ class VatConnection:
 
     def _pump(self) -> None:
         self.core.turn.carry_out()
+
+    def _start_held(self) -> None:
+        while self._held and not self._full():
+            self._start(self._held.popleft())
 
     def _full(self) -> bool:
         return self._unsent + self.core.bytes_to_send > self.core.limits.queued_bytes
@@ -307,8 +309,8 @@ class VatConnection:
             before = None
             try:
                 reply = _begin(call, self)
-            except Exception as error:
-                self._finish(call, error)
+            except (Exception, SystemExit) as error:
+                self._finish(call, _told(error))
                 return
             if isinstance(reply, Content | TailCall):
                 self._finish(call, reply)
@@ -341,14 +343,17 @@ class VatConnection:
             with scope:
                 try:
                     if before is not None:
-                        reply = _begin(call, self)
+                        # Not in its midst either may another method start.
+                        begun: list[Reply] = []
+                        self.core.turn.carry_out(lambda: begun.append(_begin(call, self)))
+                        (reply,) = begun
                     assert reply is not None, "the method returned nothing"
                     result = reply if isinstance(reply, Content | TailCall) else await reply
                     if not isinstance(result, Content | TailCall):
                         raise TypeError(f"the method returned a {type(result).__name__}, no reply")
                     outcome = result
-                except Exception as error:
-                    outcome = error
+                except (Exception, SystemExit) as error:
+                    outcome = _told(error)
             if scope.cancelled_caught:
                 outcome = Disconnected("the call was canceled")
         finally:
@@ -431,6 +436,11 @@ def _release(servant: Servant) -> None:
 def _begin(call: CallReceived, connection: VatConnection) -> Reply:
     assert isinstance(call.servant, Servant)
     return call.servant.call(call.interface_id, call.method_id, call.content, connection)
+
+
+def _told(error: Exception | SystemExit) -> Exception:
+    """Return an exception to answer a call with: the vat goes on where a method wants to exit."""
+    return error if isinstance(error, Exception) else RuntimeError(f"the method exited: {error}")
 
 
 def _discard(reply: object) -> None:

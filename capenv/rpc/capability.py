@@ -108,9 +108,12 @@ class Broken(Capability):
 
 def innermost(capability: Capability) -> Capability:
     """Return what a capability has turned out to be, as far as is known."""
-    while isinstance(capability, Promise) and capability.resolution is not None:
-        capability = capability.resolution
-    return capability
+    found = capability
+    while isinstance(found, Promise) and found.resolution is not None:
+        found = found.resolution
+    if found is not capability and isinstance(capability, Promise):
+        capability.resolution = found  # what a chain of promises led through is kept by nobody
+    return found
 
 
 @attrs.frozen(eq=False)

@@ -140,6 +140,11 @@ class Connection:
         return self._outbox.bytes
 
     @property
+    def clogged(self) -> bool:
+        """Whether more waits to be sent than should (`Limits.queued_bytes`)."""
+        return self._outbox.bytes > self.limits.queued_bytes
+
+    @property
     def idle(self) -> bool:
         """Whether every table is empty: no call in flight, no reference held by either side."""
         return not (
@@ -270,6 +275,9 @@ class Connection:
             answer.connection.settle(answer, Disconnected(str(self.closed)))
         elif self.turn is not answer.connection.turn:
             answer.connection.settle(answer, Unimplemented(FOREIGN))
+        elif answer.id is not None and answer.connection.clogged:
+            error = Overloaded("the caller does not read its answers as fast as it asks")
+            answer.connection.settle(answer, answer.connection.refused(error))
         else:
             self._questions.send(route, call)
 

@@ -27,6 +27,10 @@ class Peer(Protocol):
     limits: "Limits"
     turn: "Turn"
 
+    @property
+    def clogged(self) -> bool:
+        """Whether more waits to be sent than should."""
+
     def refused(self, error: Overloaded) -> Overloaded:
         """Take notice that the peer passed a bound, and return why a call of its fails."""
 
@@ -108,16 +112,20 @@ class Turn:
         """Note that a connection has bytes to send."""
         self._stirred[connection] = None
 
-    def carry_out(self) -> None:
+    def carry_out(self, first: Callable[[], None] | None = None) -> None:
         """Have the drivers carry out all that happened, and wake those that have something to send.
 
-        Within itself this does nothing: a method that calls something itself comes here again, and the
-        loop that it was started from goes on, so that no other method starts in its midst.
+        Within itself this does nothing but `first`: a method that calls something itself comes here again,
+        and the loop that it was started from goes on, so that no other method starts in its midst.
         """
         if self._carrying_out:
+            if first is not None:
+                first()
             return
         self._carrying_out = True
         try:
+            if first is not None:
+                first()
             while (told := self.next_event()) is not None:
                 connection, event = told
                 connection.handle(event)
@@ -134,14 +142,12 @@ class Turn:
         if not answer.wanted:
             answer.connection.settle(answer, RemoteError("the call was canceled"))
             return
-        while isinstance(target, Promise):
-            if target.resolution is not None:
-                target = target.resolution
-            elif target.route is not None:
-                target = target.route
-            else:
+        target = innermost(target)
+        if isinstance(target, Promise):
+            if target.route is None:
                 self._wait(target, call)
                 return
+            target = target.route
         match target:
             case Hosted(servant=servant):
                 answer.connection.start(servant, call)

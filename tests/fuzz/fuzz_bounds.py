@@ -121,7 +121,14 @@ def check_tables(core: object, limits: Limits) -> None:
 
     It knows no table by name: whatever holds things, at whatever place, is looked at.
     """
-    most = max(limits.answers, limits.pipelined_calls, limits.exports, limits.capabilities)
+    most = max(
+        2 * limits.answers,
+        limits.questions,
+        limits.pipelined_calls,
+        limits.exports,
+        limits.imports,
+        limits.capabilities,
+    )
     stack: list[tuple[str, Any]] = [("connection", core)]
     seen: set[int] = set()
     while stack:

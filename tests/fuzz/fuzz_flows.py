@@ -21,8 +21,14 @@ LIMITS = Limits(
     capabilities=32,
     transform=8,
     answers=32,
+    questions=32,
+    call_bytes=1 << 19,
     pipelined_calls=8,
     exports=64,
+    imports=64,
+    queued_bytes=1 << 18,
+    stream_window=1 << 12,
+    nesting=32,
 )
 """Bounds near enough for a fuzzer to run into."""
 

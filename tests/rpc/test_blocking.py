@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -473,3 +474,28 @@ def test_threads_take_turns_on_one_connection() -> None:
             for name, texts in zip("abcd", pool.map(ask, "abcd"), strict=True):
                 assert texts == [f"{name} {n}" for n in range(50)]
         assert connection.connected
+
+
+class Guarded(Probe):
+    """Calls back while it is called, and looks whether Ctrl-C is still kept out of what is going on."""
+
+    connected: BlockingConnection
+    root: Capability
+    handlers: list[Any]
+
+    def echo(self, request: Request) -> Content:
+        self.handlers = [signal.getsignal(signal.SIGINT)]
+        self.connected.ask(self.root, ECHO, text_params("inner"))
+        self.handlers.append(signal.getsignal(signal.SIGINT))
+        return super().echo(request)
+
+
+def test_a_call_within_a_call_leaves_the_guard_of_the_outer_one_up() -> None:
+    mine = Guarded()
+    with served() as connection:
+        mine.connected, mine.root = connection, root_of(connection)
+        content = params("callBack", {"target": Hosted(mine)}, text="outer")
+        connection.ask(mine.root, PROBE["callBack"], content)
+    before, after = mine.handlers
+    assert before == after != signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

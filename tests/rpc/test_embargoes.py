@@ -46,7 +46,7 @@ def test_an_embargo_is_lifted_once_and_its_id_is_used_again() -> None:
     _, embargoes, _, target, embargo_id = embargoed()
     assert embargoes.begin(Promise(), target) == embargo_id + 1
     embargoes.lift(embargo_id)
-    for act in (embargoes.lift, lambda id: embargoes.fail(id, RemoteError(""))):
+    for act in (embargoes.lift, lambda key: embargoes.fail(key, RemoteError(""))):
         with pytest.raises(ProtocolError, match="not among our embargoes"):
             act(embargo_id)
     assert embargoes.begin(Promise(), target) == embargo_id

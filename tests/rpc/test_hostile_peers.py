@@ -22,8 +22,8 @@ from capenv.rpc.messages import (
 )
 
 
-def test_params_of_calls_that_go_back_are_held_no_more():
-    core, thing = connected(Limits(call_bytes=10_000))
+def test_params_of_calls_that_go_back_are_held_no_more() -> None:
+    core, _thing = connected(Limits(call_bytes=10_000))
     for number in range(1, 400):
         give(core, call_of(number, OFFERED, number, SenderHosted(5)))
         call = only_call(core)
@@ -37,8 +37,8 @@ def test_params_of_calls_that_go_back_are_held_no_more():
     assert not len(core._answer_table)
 
 
-def test_paths_into_results_that_were_taken_back_are_forgotten():
-    core, thing = connected()
+def test_paths_into_results_that_were_taken_back_are_forgotten() -> None:
+    core, _thing = connected()
     give(core, call_of(1, OFFERED, 1, SenderHosted(5)))
     call = only_call(core)
     core.tail_call(call.answer, call.content.capability(0), 1, 2, numbered(1))
@@ -78,7 +78,7 @@ def test_a_peer_that_does_not_read_is_sent_away(kind):
     assert core.closed is not None
 
 
-def test_kept_results_count_among_what_is_held():
+def test_kept_results_count_among_what_is_held() -> None:
     core, _ = connected(Limits(call_bytes=100_000))
     for number in range(1, 100):
         params = Payload([*numbered(number).segments, bytearray(8000)])
@@ -94,7 +94,7 @@ def test_kept_results_count_among_what_is_held():
     assert held <= 200_000
 
 
-def test_calls_canceled_while_they_wait_make_room():
+def test_calls_canceled_while_they_wait_make_room() -> None:
     core, _ = connected(Limits(pipelined_calls=4))
     give(core, call_of(1, OFFERED, 1))
     call = only_call(core)
@@ -106,7 +106,7 @@ def test_calls_canceled_while_they_wait_make_room():
     assert len(started) == 1
 
 
-def test_more_imports_than_allowed_end_the_connection():
+def test_more_imports_than_allowed_end_the_connection() -> None:
     core, _ = connected(Limits(imports=50))
     give(core, call_of(1, OFFERED, 1))
     for number in range(2, 20):

@@ -1,6 +1,8 @@
 """Orders of calls that a first version of the core got wrong."""
 
-from rpc_network import Network
+from typing import Any
+
+from rpc_network import End, Network
 from rpc_pair import number_of, numbered
 
 from capenv.rpc.capability import Content, Hosted, Promise
@@ -10,21 +12,21 @@ from capenv.rpc.events import CallReceived
 class Steps:
     """A network that is stepped by hand, and what was started in it."""
 
-    def __init__(self, *links):
+    def __init__(self, *links: tuple[int, int]) -> None:
         self.network = Network(links)
-        self.started = []
+        self.started: list[int] = []
 
-    def end(self, vat, other):
+    def end(self, vat: int, other: int) -> End:
         return next(e for e in self.network.ends if e.vat == vat and e.other.vat == other)
 
-    def boot(self, vat, other):
+    def boot(self, vat: int, other: int) -> Any:
         answer = self.end(vat, other).core.bootstrap()
         self.network.settle()
         assert isinstance(answer.outcome, Content)
         self.events()
         return answer.outcome.capability()
 
-    def events(self):
+    def events(self) -> list[tuple[End, CallReceived]]:
         found = []
         for end, event in self.network.events():
             if isinstance(event, CallReceived):
@@ -32,21 +34,21 @@ class Steps:
                 found.append((end, event))
         return found
 
-    def call(self, vat, other, target, number, *capabilities):
+    def call(self, vat: int, other: int, target: Any, number: int, *capabilities: Any) -> Any:
         return self.end(vat, other).core.call(target, 1, 2, numbered(number, capabilities))
 
-    def pump(self, *vats):
+    def pump(self, *vats: int) -> None:
         """Deliver what is on its way to the vats, until nothing is."""
-        while any([end.deliver() for end in self.network.ends if end.vat in vats]):
+        while any(end.deliver() for end in self.network.ends if end.vat in vats):
             pass
         return self.events()
 
-    def settle(self):
+    def settle(self) -> None:
         self.network.settle()
         return self.events()
 
 
-def test_a_promise_of_results_that_becomes_another_promise_is_still_embargoed():
+def test_a_promise_of_results_that_becomes_another_promise_is_still_embargoed() -> None:
     """Results held a promise of the peer's; what was called on it before came to the peer by their way."""
     steps = Steps((0, 1))
     root = steps.boot(0, 1)
@@ -65,7 +67,7 @@ def test_a_promise_of_results_that_becomes_another_promise_is_still_embargoed():
     assert steps.started == [1, 2, 3]
 
 
-def test_results_of_a_call_passed_on_wait_for_the_embargo_of_who_passed_it_on():
+def test_results_of_a_call_passed_on_wait_for_the_embargo_of_who_passed_it_on() -> None:
     """0 asks 1, which has 2 answer, with an object of 1's: calls of 0's went to 2 and come back."""
     steps = Steps((0, 1), (1, 2))
     root, far = steps.boot(0, 1), steps.boot(1, 2)
@@ -84,7 +86,7 @@ def test_results_of_a_call_passed_on_wait_for_the_embargo_of_who_passed_it_on():
     assert steps.started == [1, 2, 3, 4]
 
 
-def test_a_disembargo_waits_for_the_embargo_of_who_passed_the_call_on():
+def test_a_disembargo_waits_for_the_embargo_of_who_passed_the_call_on() -> None:
     """0 asks 1, which has 2 answer, with an object of 0's."""
     steps = Steps((0, 1), (1, 2))
     root, far = steps.boot(0, 1), steps.boot(1, 2)
@@ -103,7 +105,7 @@ def test_a_disembargo_waits_for_the_embargo_of_who_passed_the_call_on():
     assert steps.started == [1, 2, 3, 4]
 
 
-def test_a_call_on_results_goes_the_way_of_those_before():
+def test_a_call_on_results_goes_the_way_of_those_before() -> None:
     """What is asked for once more at the same place is the same reference: it waits for the same embargo."""
     steps = Steps((0, 1))
     root = steps.boot(0, 1)

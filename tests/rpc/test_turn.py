@@ -1,13 +1,15 @@
 """What follows from a thing comes right behind it, and none within another."""
 
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rpc_pair import numbered
 
-from capenv.errors import RemoteError, Unimplemented
+from capenv.errors import Overloaded, RemoteError, Unimplemented
 from capenv.rpc.answer import Answer
-from capenv.rpc.capability import Broken, Capability, Hosted, Promise, innermost
+from capenv.rpc.capability import Broken, Capability, Hosted, Imported, Promise, innermost
 from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived
 from capenv.rpc.limits import Limits
@@ -107,3 +109,34 @@ def test_what_is_no_capability_cannot_be_called() -> None:
     core.turn.post(core.turn.deliver, Strange(), Call(answer, 1, 2, numbered(0)))
     core.turn.run()
     assert isinstance(answer.outcome, RemoteError)
+
+
+def test_a_chain_of_promises_is_kept_by_nobody() -> None:
+    core, first = Connection(), Promise()
+    last, links = first, []
+    for _ in range(1000):
+        following = Promise()
+        core.resolve(last, following)
+        links.append(weakref.ref(following))
+        last = following
+        assert innermost(first) is following
+    del following
+    assert sum(link() is not None for link in links) == 1
+
+
+def test_a_call_is_not_passed_on_for_a_peer_that_reads_no_answers() -> None:
+    turn = Turn()
+    far = Connection(turn=turn)
+    near = Connection(Imported(far, 3), Limits(queued_bytes=1000), turn)
+    called = []
+    for number in range(40):
+        answer = Answer(near, number)
+        turn.post(turn.deliver, Imported(far, 3), Call(answer, 1, 2, numbered(0)))
+        turn.run()
+        called.append(answer)
+        near._outbox.post([bytearray(64)])
+    assert [answer.outcome is None for answer in called] == sorted(
+        (answer.outcome is None for answer in called), reverse=True
+    )
+    assert called[0].outcome is None
+    assert isinstance(called[-1].outcome, Overloaded)

@@ -467,3 +467,24 @@ def test_nothing_is_left_of_a_connection() -> None:
     running(test)
     gc.collect()
     assert not [found for found in gc.get_objects() if isinstance(found, CallReceived)]
+
+
+class Leaving(Probe):
+    def echo(self, request: Request) -> Content:
+        raise SystemExit("bye")
+
+    async def slow(self, request: Request) -> Content:
+        raise SystemExit("bye")
+
+
+def test_a_method_that_exits_fails_its_call_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with two_vats(theirs=Leaving()) as (ours, _):
+            root = ours.bootstrap().root()
+            for kind in ("echo", "slow"):
+                with pytest.raises(RemoteError, match="internal"):
+                    await ours.call(root, PROBE[kind], params(kind, text=""))
+            await ours.call(root, PROBE["name"], params("name"))
+
+    with caplog.at_level(logging.CRITICAL, "capenv.vat"):
+        running(test)

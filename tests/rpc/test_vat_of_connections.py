@@ -1,6 +1,7 @@
 """The Trio driver: what a first version got wrong."""
 
 import socket
+from typing import Any
 
 import pytest
 import trio
@@ -16,14 +17,14 @@ from capenv.transports.sockets import SocketLink
 from capenv.vat_connection import VatConnection
 
 
-def linked(ours=None, theirs=None, limits=None, turn=None):
+def linked(ours: Any = None, theirs: Any = None, limits: Any = None, turn: Any = None) -> Any:
     near, far = socket.socketpair()
     mine = VatConnection(SocketLink(near), ours, limits, turn=turn)
     return mine, VatConnection(SocketLink(far), theirs, limits)
 
 
 @trio_test
-async def test_a_stream_goes_on_for_others_when_a_peer_leaves_in_its_midst():
+async def test_a_stream_goes_on_for_others_when_a_peer_leaves_in_its_midst() -> None:
     shared, turn = Probe(), Turn()
     first, first_peer = linked(shared, turn=turn)
     second, second_peer = linked(shared, turn=turn)
@@ -43,7 +44,7 @@ async def test_a_stream_goes_on_for_others_when_a_peer_leaves_in_its_midst():
 
 
 @trio_test
-async def test_a_call_held_back_when_the_connection_ends_fails():
+async def test_a_call_held_back_when_the_connection_ends_fails() -> None:
     mine, other = linked(Probe(), Probe(), Limits(queued_bytes=100_000))
     async with trio.open_nursery() as nursery:
         await nursery.start(mine.run)
@@ -92,8 +93,8 @@ def test_a_local_call_while_the_connection_is_being_cancelled_fails_alone(ticks)
 
 
 @trio_test
-async def test_calls_of_one_reference_start_in_order_whichever_way_they_came():
-    """Within one batch of messages: a call that waits for its task, one that came back, and one held up here."""
+async def test_calls_of_one_reference_start_in_order_whichever_way_they_came() -> None:
+    # Within one batch of messages: a call that waits for its task, one that came back, one held up here.
     turn = Turn()
     target = Probe()
     a, a_peer = linked(Probe(), Probe(), turn=turn)
@@ -102,11 +103,9 @@ async def test_calls_of_one_reference_start_in_order_whichever_way_they_came():
         for connection in (a, a_peer, b, b_peer):
             await nursery.start(connection.run)
         hosted = Hosted(target)
-        # As the core tells them in one turn: over a, a call that takes a task, then one on the target; over b,
-        # behind it, another on the target.
-        busy = a.core.call(
-            Hosted(Probe()), PROBE["slow"].interface_id, PROBE["slow"].id, text_params("0")
-        )
+        # As the core tells them in one turn: over a, a call that takes a task, then one on the target;
+        # over b, behind it, another on the target.
+        a.core.call(Hosted(Probe()), PROBE["slow"].interface_id, PROBE["slow"].id, text_params("0"))
         one = a.core.call(hosted, ECHO.interface_id, ECHO.id, text_params("1"))
         two = b.core.call(hosted, ECHO.interface_id, ECHO.id, text_params("2"))
         a._pump()
