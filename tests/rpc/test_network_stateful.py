@@ -39,6 +39,7 @@ ACTIONS = [
         "call": 6,
         "pipeline": 3,
         "chat": 3,
+        "forward": 2,
         "respond": 6,
         "deliver": 10,
         "promise": 1,
@@ -103,7 +104,7 @@ class Vats(RuleBasedStateMachine):
     )
     def act(self, action: str, vat: int, which: int, other: int, passed: list[int | None]) -> None:
         vat %= self.network.count
-        if action in ("respond", "fail", "tail call", "keep"):
+        if action in ("respond", "fail", "tail call", "keep", "forward"):
             vat = self.next_vat(vat, lambda vat: bool(self.running[vat]))
         elif action in ("pipeline", "cancel", "forget"):
             vat = self.next_vat(vat, lambda vat: self.asked_by(vat, 0) is not None)
@@ -112,6 +113,8 @@ class Vats(RuleBasedStateMachine):
                 self.call(vat, which, other, passed)
             case "chat":
                 self.chat(vat, which, other)
+            case "forward":
+                self.forward(vat, which, other)
             case "pipeline":
                 self.pipeline(vat, which, other % (SLOTS + 1))
             case "cancel":
@@ -149,12 +152,36 @@ class Vats(RuleBasedStateMachine):
 
     # What the programs do.
 
-    def call(self, vat: int, which: int, over: int, passed: list[int | None]) -> None:
+    def forward(self, vat: int, which: int, other: int) -> None:
+        """Pass what came with a call on to somebody else, and answer with what is promised for it."""
+        if not self.running[vat]:
+            return
+        running = self.running[vat][which % len(self.running[vat])]
+        count = len(self.calls)
+        self.call(vat, other, which, [1], running.held)
+        if len(self.calls) == count:
+            return
+        self.pipeline(vat, 1, which % 2)
+        promised = self.held[vat][-1]
+        if running in self.running[vat] and not self.leads_to(promised.node, running.asked):
+            self.running[vat].remove(running)
+            running.asked.answer([promised.node, promised.node])
+            content = numbered(running.asked.number, [promised.capability, promised.capability])
+            running.end.core.respond(running.answer, content)
+
+    def call(
+        self,
+        vat: int,
+        which: int,
+        over: int,
+        passed: list[int | None],
+        given: Sequence[Reference] = (),
+    ) -> None:
         if (reference := self.pick(vat, which)) is None:
             return
         end = self.end_of(vat, over)
         asked = Asked(len(self.calls), vat, reference)
-        capabilities, asked.passed = self.choose(vat, passed)
+        capabilities, asked.passed = self.choose(vat, passed, given=given)
         self.calls.append(asked)
         content = numbered(asked.number, capabilities)
         asked.question = end.core.call(reference.capability, 1, 2, content)
