@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from rpc_pair import Thing, numbered, sent_messages
-from test_connection import OFFERED, call_of, connected, events_of, give, only_call
+from rpc_peer import OFFERED, call_of, connected, events_of, give, only_call
 
 from capenv.rpc import messages as wire
 from capenv.rpc.capability import Hosted
