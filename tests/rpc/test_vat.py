@@ -488,3 +488,57 @@ def test_a_method_that_exits_fails_its_call_alone(caplog: pytest.LogCaptureFixtu
 
     with caplog.at_level(logging.CRITICAL, "capenv.vat"):
         running(test)
+
+
+def test_a_peer_that_says_nothing_at_all_is_let_go() -> None:
+    async def test() -> None:
+        limits = Limits(idle_seconds=50)
+        async with two_vats(theirs=Probe(), limits=limits) as (ours, theirs):
+            root = ours.bootstrap().root()
+            for _ in range(3):
+                await trio.sleep(40)
+                await ours.call(root, PROBE["name"], params("name"))
+            begin = trio.current_time()
+            while theirs.core.closed is None:
+                await trio.sleep(1)
+            assert trio.current_time() - begin == pytest.approx(50, abs=2)
+            assert "nothing was heard for 50 seconds" in str(theirs.core.closed)
+
+    # Nothing waits in earnest, but time passes for what is on its way.
+    trio.run(test, clock=trio.testing.MockClock(rate=2000))
+
+
+def test_what_passes_a_bound_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        limits = Limits(answers=3)  # of which the bootstrap is one
+        async with two_vats(theirs=Probe(), limits=limits) as (ours, _):
+            ours.core.limits = Limits()
+            root = ours.bootstrap().root()
+            calls = [ours.call(root, PROBE["hang"], params("hang")) for _ in range(4)]
+            for call in calls[2:]:
+                with pytest.raises(Overloaded, match="more than 3 calls in flight"):
+                    await call
+
+    with caplog.at_level(logging.WARNING, "capenv.rpc"):
+        running(test)
+    assert [record.getMessage() for record in caplog.records if record.name == "capenv.rpc"] == [
+        "a peer passed a bound, and so may others of its calls: more than 3 calls in flight"
+    ]
+
+
+def test_a_connection_that_ends_by_a_broken_rule_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def test() -> None:
+        near, far = socket.socketpair()
+        vat = VatConnection(SocketLink(near), Probe())
+        async with trio.open_nursery() as nursery:
+            await nursery.start(vat.run)
+            far.send(b"\xff" * 8)
+            await trio.testing.wait_all_tasks_blocked()
+        far.close()
+
+    with caplog.at_level(logging.WARNING, "capenv.vat"):
+        running(test)
+    (record,) = caplog.records
+    assert "a connection ended because of what came over it: a message of" in record.getMessage()
