@@ -6,7 +6,6 @@ ours is waited for, and must answer at once.
 
 import logging
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -26,9 +25,11 @@ from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
 from capenv.rpc.servant import Servant, TailCall
 from capenv.rpc.streams import Outgoing, Streamed
+from capenv.yielding import YieldingLock
 
 _log = logging.getLogger("capenv.blocking")
 _FAREWELL_SECONDS = 1.0
+_SLICE_SECONDS = 0.02
 
 
 @attrs.frozen
@@ -40,7 +41,7 @@ class Statistics:
 
 
 class BlockingConnection:
-    """One connection, used by one thread at a time.
+    """One connection, which several threads may use: whoever waits lets the others in between.
 
     A KeyboardInterrupt while waiting leaves the connection whole: what was sent in part is completed
     by the next call, and an answer that comes late goes to the question that it answers. `ask` keeps
@@ -61,7 +62,7 @@ class BlockingConnection:
         self._answering = False
         self._interrupts = Interrupts()
         self._change = _Change(self)
-        self._lock = threading.RLock()
+        self._lock = YieldingLock()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._bytes_sent = 0
         self._bytes_received = 0
@@ -220,7 +221,11 @@ class BlockingConnection:
     def _receive(self, deadline: float | None) -> None:
         if not self._received:
             try:
-                self._link.receive_some(self._reader.buffer(), self._received, _left(deadline))
+                self._link.receive_some(self._reader.buffer(), self._received, _slice(deadline))
+            except DeadlineExceeded:
+                _left(deadline)  # has it passed, or was it a slice of the wait?
+                self._let_others()
+                return
             except Disconnected as error:
                 self._lose(error)
                 return
@@ -236,6 +241,16 @@ class BlockingConnection:
                 messages = []
             for segments in messages:
                 self.core.receive(segments)
+        self._let_others()
+
+    def _let_others(self) -> None:
+        """Let other threads make their calls and take their answers."""
+        if self._lock.wanted:
+            self._interrupts.held = True
+            try:
+                self._lock.let_others()
+            finally:
+                self._interrupts.let_go()
 
     def _hear_farewell(self) -> None:
         """Read what the peer said before it went away: it tells more than a broken pipe."""
@@ -329,6 +344,12 @@ class _Change:
         if kind is None or issubclass(kind, CapenvError | TypeError):
             self._connection._changing = False
         self._connection._interrupts.let_go()
+
+
+def _slice(deadline: float | None) -> float:
+    """Return how long to wait for bytes before looking whether another thread wants something."""
+    left = _left(deadline)
+    return _SLICE_SECONDS if left is None else min(left, _SLICE_SECONDS)
 
 
 def _left(deadline: float | None) -> float | None:

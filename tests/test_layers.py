@@ -15,7 +15,7 @@ import capenv.transports
 # line may not import each other.
 ORDER = """
 errors
-schema link interrupts
+schema link interrupts yielding
 url
 transports
 values.naming values.reading values.bounds

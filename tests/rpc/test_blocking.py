@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -499,3 +500,26 @@ def test_a_call_within_a_call_leaves_the_guard_of_the_outer_one_up() -> None:
     before, after = mine.handlers
     assert before == after != signal.default_int_handler
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_one_thread_waits_and_others_do_not() -> None:
+    with served() as connection:
+        root = root_of(connection)
+        hanging = connection.call(root, PROBE["hang"], params("hang"))
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(connection.wait, hanging)
+            texts = [text_of(connection.ask(root, ECHO, text_params(str(n)))) for n in range(20)]
+            assert texts == [str(n) for n in range(20)]
+            assert not waits.done()
+            connection.close()
+            with pytest.raises(Disconnected):
+                waits.result(30)
+
+
+def test_a_deadline_longer_than_a_slice_is_kept() -> None:
+    with served() as connection:
+        root = root_of(connection)
+        begin = time.monotonic()
+        with pytest.raises(DeadlineExceeded):
+            connection.ask(root, PROBE["hang"], params("hang"), timeout=0.1)
+        assert time.monotonic() - begin >= 0.1
