@@ -123,3 +123,20 @@ def may_fail(node: Node | None) -> bool:
                 node = meaning
             case _:
                 return False
+
+
+def reached(node: Node | None) -> list[Asked | Made]:
+    """Return every call and promise that a node may wait for, or keep from being forgotten."""
+    found: list[Asked | Made] = []
+    nodes = [node]
+    while nodes:
+        match nodes.pop():
+            case Slot(call=call):
+                for asked in (call, call.last):
+                    if asked not in found:
+                        found.append(asked)
+                        nodes += [*(asked.results or ()), asked.reference.node]
+            case Made() as made if made not in found:
+                found.append(made)
+                nodes.append(made.meaning)
+    return found

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from rpc_model import Asked, Made, Node, Reference, Slot, follow, may_fail
+from rpc_model import Asked, Made, Node, Reference, Slot, follow, may_fail, reached
 from rpc_network import LINKS, End, Network
 from rpc_pair import SLOTS, Thing, number_of, numbered
 
@@ -428,22 +428,16 @@ class Vats(RuleBasedStateMachine):
         return capabilities, nodes
 
     def leads_to(self, node: Node, goal: Asked | Made) -> bool:
-        """Return whether a reference waits for the very thing that it would be the answer to."""
+        """Return whether a reference waits for the very thing that it would be the answer to.
+
+        Or whether each would keep the other: results that are ways into each other's results are a cycle
+        through two vats, which only the end of the connection breaks (in C++ too).
+        """
         goals: list[Any] = [goal]
         while isinstance(goal, Asked) and goal.tail_of is not None:
             goal = goal.tail_of
             goals.append(goal)
-        while True:
-            match follow(node):
-                case Slot(call=call):
-                    last = call.last
-                    if any(each in (call, last) for each in goals):
-                        return True
-                    if last.started:
-                        return False
-                    node = last.reference.node
-                case end:
-                    return any(end is each for each in goals)
+        return any(each is found for found in reached(node) for each in goals)
 
     def take_running(self, vat: int, which: int) -> Running | None:
         running = self.running[vat]
