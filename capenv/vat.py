@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import Any
 
 import attrs
 import trio
@@ -11,9 +12,10 @@ import trio
 from capenv import transports
 from capenv.errors import Disconnected
 from capenv.link import Link, Listener
+from capenv.rpc.capability import Promise
 from capenv.rpc.interface import Interface
 from capenv.rpc.limits import Limits
-from capenv.rpc.servant import Servant
+from capenv.rpc.servant import Servant, known
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
 from capenv.url import CapabilityURL
@@ -54,7 +56,12 @@ class Vat:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, traceback)
+        try:
+            return await self._stack.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as group:
+            if error is not None and _only(group) is error:
+                return False  # as it was raised: only the nursery wraps it in a group
+            raise
 
     async def listen(self, servant: Servant, at: str) -> str:
         """Offer an object to everyone who connects, and return where.
@@ -71,6 +78,7 @@ class Vat:
             URLError: the address is no good.
             AddressInUse: somebody listens there.
         """
+        _check(servant)
         locator = CapabilityURL.parse_locator(at)
         opened = await self._running().start(self._listen, servant, locator)
         assert isinstance(opened, CapabilityURL)
@@ -79,7 +87,7 @@ class Vat:
     async def connect(
         self,
         at: str,
-        interface: Interface,
+        interface: Any,
         offering: Servant | None = None,
         timeout: float = _SECONDS,
     ) -> Stub:
@@ -87,7 +95,7 @@ class Vat:
 
         Args:
             at: an address without a secret, of any Cap'n Proto RPC peer.
-            interface: of the object.
+            interface: of the object: an `Interface`, or what a loaded schema has of it.
             offering: the object of this side that the peer may ask for in turn.
             timeout: seconds to reach it.
 
@@ -95,11 +103,28 @@ class Vat:
             URLError: the address is no good.
             NothingListening: nobody is there.
         """
+        interface = Interface.of(interface)
+        if offering is not None:
+            _check(offering)
         locator = CapabilityURL.parse_locator(at)
         link = await transports.connect(locator.address, timeout)
         connection = VatConnection(link, offering, self._limits, turn=self.turn)
-        await self._running().start(connection.run)
+        await self._running().start(_run, connection)
         return connection.stub(interface, connection.bootstrap().root())
+
+    def resolve(self, promise: Promise, target: Any) -> None:
+        """Say what a promise that you made is, or why it came to nothing.
+
+        Args:
+            promise: one that you made, and gave away or not.
+            target: an object of yours, a stub or a proxy; or a `CapenvError`.
+
+        Raises:
+            ValueError: it was resolved before, or is not of this vat.
+            TypeError: the target is none of these.
+        """
+        self.turn.keep(promise, known(target))
+        self.turn.carry_out()
 
     def _running(self) -> trio.Nursery:
         if self._nursery is None:
@@ -115,10 +140,38 @@ class Vat:
         async with transports.listen(locator.address) as listener:
 
             async def handle(link: Link) -> None:
-                await VatConnection(link, servant, self._limits, turn=self.turn).run()
+                await _run(VatConnection(link, servant, self._limits, turn=self.turn))
 
             task_status.started(attrs.evolve(locator, address=listener.address))
             await listener.serve(handle)
+
+
+async def _run(
+    connection: VatConnection, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Run a connection; whatever goes wrong within it, the vat and its other connections go on."""
+    try:
+        await connection.run(task_status)
+    except Exception as error:
+        _log.error("a connection ended by an internal error", exc_info=error)
+
+
+def _check(servant: object) -> None:
+    if not isinstance(servant, Servant) or not hasattr(servant, "interface"):
+        raise TypeError(
+            f"{servant!r} is no object to offer: give an object of a class that derives from Servant and"
+            " names its interface"
+        )
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """Return the exception in a group that holds no other."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        if len(found.exceptions) != 1:
+            return None
+        (found,) = found.exceptions
+    return found
 
 
 async def serve(

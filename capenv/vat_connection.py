@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import assert_never
+from typing import Any, assert_never
 from weakref import WeakKeyDictionary
 
 import trio
@@ -18,7 +18,7 @@ from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Release
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Interface, Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.servant import Reply, Servant, TailCall
+from capenv.rpc.servant import Reply, Servant, TailCall, known
 from capenv.rpc.streams import Incoming, Outgoing, Streamed
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
@@ -138,13 +138,18 @@ class VatConnection:
         """Return an object that the peer offers, or any other, under the names of its interface."""
         return Stub(self, interface, capability)
 
-    def resolve(self, promise: Promise, target: Capability | CapenvError) -> None:
+    def resolve(self, promise: Promise, target: Any) -> None:
         """Say what a promise of this side is, or why it came to nothing.
 
+        Args:
+            promise: one that you made.
+            target: an object of this side, a stub or a proxy; or a `CapenvError`.
+
         Raises:
+            TypeError: the target is none of these.
             ValueError: it was resolved before, or is the peer's to resolve.
         """
-        self.core.resolve(promise, target)
+        self.core.resolve(promise, known(target))
         self._pump()
 
     # The life of the connection.
@@ -369,7 +374,14 @@ class VatConnection:
     def _finish(self, call: CallReceived, outcome: Content | TailCall | Exception) -> None:
         if isinstance(outcome, Exception):
             assert isinstance(call.servant, Servant)
-            outcome = call.servant.fault(call.interface_id, call.method_id, outcome)
+            raised, outcome = (
+                outcome,
+                call.servant.fault(call.interface_id, call.method_id, outcome),
+            )
+            if outcome is not raised:
+                _log.warning(
+                    "%s, or %r is at fault: %s", outcome, call.servant, _first_line(raised)
+                )
         match outcome:
             case Content():
                 self.core.respond(call.answer, outcome)
@@ -436,6 +448,10 @@ def _release(servant: Servant) -> None:
 def _begin(call: CallReceived, connection: VatConnection) -> Reply:
     assert isinstance(call.servant, Servant)
     return call.servant.call(call.interface_id, call.method_id, call.content, connection)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _told(error: Exception | SystemExit) -> Exception:

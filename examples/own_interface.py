@@ -6,14 +6,13 @@ from typing import Any
 import trio
 
 import capenv
-from capenv import Interface, Request, Servant
+from capenv import Request, Servant
 
 chat = capenv.load_schema(Path(__file__).with_name("chat.capnp"))
-ROOM, SEAT, LISTENER = Interface(chat.Room), Interface(chat.Seat), Interface(chat.Listener)
 
 
 class Room(Servant):
-    interface = ROOM
+    interface = chat.Room
 
     def __init__(self) -> None:
         self.listeners: dict[str, Any] = {}
@@ -25,7 +24,7 @@ class Room(Servant):
 
 
 class Seat(Servant):
-    interface = SEAT
+    interface = chat.Seat
 
     def __init__(self, room: Room, name: str) -> None:
         self.room, self.name = room, name
@@ -40,7 +39,7 @@ class Seat(Servant):
 
 
 class Printer(Servant):
-    interface = LISTENER
+    interface = chat.Listener
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -53,8 +52,8 @@ class Printer(Servant):
 async def main() -> None:
     async with capenv.Vat() as host, capenv.Vat() as guests:
         at = await host.listen(Room(), "capnp://insecure@127.0.0.1:0")
-        ann = (await guests.connect(at, ROOM)).enter(name="Ann", listener=Printer("Ann"))
-        bob = (await guests.connect(at, ROOM)).enter(name="Bob", listener=Printer("Bob"))
+        ann = (await guests.connect(at, chat.Room)).enter(name="Ann", listener=Printer("Ann"))
+        bob = (await guests.connect(at, chat.Room)).enter(name="Bob", listener=Printer("Bob"))
         await bob
         # On its way at once, behind the call that gives the seat.
         heard = await ann.seat.say(text="hello")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from capenv.rpc.turn import Peer, Turn
 
 
+GONE: Final = "the call that was made on returned no object there, or its results were given back"
+"""Why a call on results fails: those without objects are forgotten when they are returned."""
+
+
 class AnswerState(enum.Enum):
     """How far an answer is."""
 
@@ -154,7 +158,7 @@ class Answer:
         if self.state is AnswerState.RUNNING:
             return self.pipeline(*transform)
         if self.state is not AnswerState.RETURNED:
-            return Broken(RemoteError("a call on the results of a call that has ended"))
+            return Broken(RemoteError(GONE))
         if self.tail is not None:
             return self.tail.question.path(transform)
         if not self.frozen or not isinstance(self.outcome, Content):

@@ -24,7 +24,7 @@ from capenv.errors import (
 )
 from capenv.link import Buffer
 from capenv.rpc import messages as wire
-from capenv.rpc.answer import Answer
+from capenv.rpc.answer import GONE, Answer
 from capenv.rpc.answers import Answers, wire_exception
 from capenv.rpc.capability import (
     Broken,
@@ -224,15 +224,7 @@ class Connection:
         Raises:
             ValueError: it was resolved before, or is the peer's to resolve.
         """
-        if (
-            promise.resolution is not None
-            or promise.route is not None
-            or not self.turn.owns(promise)
-        ):
-            raise ValueError("the promise was resolved before, or is not of this vat")
-        known = target if isinstance(target, Capability) else Broken(target)
-        self.turn.post(self.turn.resolve, promise, known)
-        self.turn.run()
+        self.turn.keep(promise, target)
 
     def abort(self, error: CapenvError) -> None:
         """End the connection and tell the peer why (`Abort`)."""
@@ -362,7 +354,7 @@ class Connection:
                 answer = self._answers.find(question_id)
                 if answer is None:
                     # C++ 1.4 and Rust answer with an exception rather than end the connection.
-                    return Broken(RemoteError("a call on the results of a call that has ended"))
+                    return Broken(RemoteError(GONE))
                 return answer.target(transform)
             case _:
                 assert_never(target)

@@ -1,6 +1,8 @@
 """Interfaces of a loaded schema: the ids of their methods, and the structs of params and results."""
 
 import functools
+import keyword
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +18,12 @@ from capenv.rpc.pointers import Segments, Struct, follow
 
 _STREAM_RESULT: Final = 0x995F9A3377C0B16E  # StreamResult of /capnp/stream.capnp
 _SPARE_WORDS: Final = 4096
+_NO_UNION: Final = 0xFFFF  # Field.noDiscriminant of schema.capnp
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_TAKEN: Final = frozenset(
+    [*keyword.kwlist, "call", "capability", "fault", "interface", "released", "stream", "streams"]
+)
+"""Names that a method cannot have in Python: its words, and what servants and stubs have themselves."""
 
 
 class StructType:
@@ -58,6 +66,8 @@ class StructType:
             slot = root.slot(self._slots[name]) if isinstance(root, Struct) else None
             if slot is None:
                 raise TypeError(f"{self.name} has no pointer field {name}")
+            assert isinstance(root, Struct)  # it has the slot
+            self._mark(segments[root.segment], root, name)
             if capability is not None:
                 pointer = capability_pointer(len(table)).to_bytes(8, "little")
                 segments[slot[0]][slot[1] << 3 : (slot[1] + 1) << 3] = pointer
@@ -71,6 +81,25 @@ class StructType:
             field = self._schema.fields[name] if known else None
             self._interfaces[name] = Interface(field, self._keep) if known else None
         return self._interfaces[name]
+
+    def _mark(self, segment: bytearray, root: Struct, name: str) -> None:
+        """Note that the named field is the one that a union holds, if it is of one."""
+        member: int = self._schema.fields[name].proto.discriminantValue
+        if member != _NO_UNION:
+            place = (root.start << 3) + 2 * self._schema.node.struct.discriminantOffset
+            segment[place : place + 2] = member.to_bytes(2, "little")
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a field of that name."""
+        return name in self._schema.fields
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the fields."""
+        return list(self._schema.fields)
+
+    def __str__(self) -> str:
+        return self.name.rpartition(":")[2].replace("$Params", "").replace("$Results", " results")
 
     def refers(self, name: str) -> bool:
         """Return whether the named field holds a capability: an interface, or an AnyPointer of the root."""
@@ -136,17 +165,30 @@ class Interface:
         `keep` is what must live as long, if it is not `module` itself: pycapnp frees what was loaded with
         the module that it was loaded in.
         """
-        schema = module.schema
+        schema = getattr(module, "schema", None)
+        if schema is None or schema.node.which() != "interface":
+            raise TypeError(
+                f"{module!r} is no interface of a loaded schema; give one, as schema.Room"
+            )
         keep = (module, keep)
         self.id: int = schema.node.id
         self.name: str = schema.node.displayName.rpartition(":")[2]
         self.methods: dict[str, Method] = {}
-        """By their names in the schema."""
+        """By their names in the schema; of two inherited ones of a name, the later."""
+        self.by_id: dict[tuple[int, int], Method] = {}
         for ancestor in _lineage(schema):
             # `schema.methods` maps names to methods, inherited ones too; the node lists its own.
             for ordinal, node in enumerate(ancestor.node.interface.methods):
-                self.methods[node.name] = _method(ancestor, ordinal, node.name, keep)
-        self.by_id = {(method.interface_id, method.id): method for method in self.methods.values()}
+                method = _method(ancestor, ordinal, node.name, keep)
+                self.methods[node.name] = self.by_id[method.interface_id, method.id] = method
+
+    @classmethod
+    def of(cls, given: Any) -> "Interface":
+        """Return an interface, given so or as what a loaded schema has of it."""
+        return given if isinstance(given, cls) else cls(given)
+
+    def __repr__(self) -> str:
+        return f"<Interface {self.name}>"
 
     def __getitem__(self, name: str) -> Method:
         return self.methods[name]
@@ -176,5 +218,6 @@ def _method(schema: Any, ordinal: int, name: str, keep: object) -> Method:
 
 @functools.cache
 def python_name(name: str) -> str:
-    """Return a schema's name as Python spells it: createWorld, create_world."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    """Return a schema's name as Python spells it: createWorld, create_world; getURL, get_url; call, call_."""
+    spelled = _WORD.sub("_", name).lower()
+    return f"{spelled}_" if spelled in _TAKEN else spelled

@@ -1,12 +1,13 @@
 """Objects that answer calls: Python methods under the names of a schema's."""
 
+import reprlib
 from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
 import capnp
 
-from capenv.errors import ProtocolError, Unimplemented
+from capenv.errors import CapenvError, ProtocolError, Unimplemented
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.interface import Interface, Method, StructType, python_name
 from capenv.rpc.limits import DEFAULT
@@ -56,7 +57,7 @@ class Request:
         """Return a builder of the results, to be given to `reply`."""
         return self.method.results.new()
 
-    def reply(self, results: Any = None, **fields: Any) -> Content:
+    def reply(self, results: Any = None, /, **fields: Any) -> Content:
         """Return the results as content, with values or references in the named fields.
 
         A reference is a capability, a stub, or an object of this side.
@@ -76,7 +77,12 @@ class Servant:
 
     A subclass names its `interface` and has a method for each of the interface's, in Python's
     spelling (`createWorld` is `create_world`), which takes a `Request` and returns its reply: at once,
-    or as an awaitable where it must wait. A method that it has not is answered as unimplemented.
+    or as an awaitable where it must wait. A method that it has not is answered as unimplemented. A name
+    that is Python's or this class's own gets an underscore: `pass` is `pass_`, `call` is `call_`.
+
+    To fail, raise one of `capenv.errors`, or a class of your own that derives from `CapenvError`: its text
+    reaches the caller, as a `RemoteError`. Of any other exception only the class name does, and the rest is
+    logged here: it might hold what the caller has no business knowing.
     """
 
     interface: ClassVar[Interface]
@@ -86,7 +92,8 @@ class Servant:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "interface" in cls.__dict__ or "interface" in dir(cls):
+        if "interface" in dir(cls):
+            cls.interface = Interface.of(cls.interface)
             cls._handlers = {
                 key: (method, python_name(method.name))
                 for key, method in cls.interface.by_id.items()
@@ -143,11 +150,31 @@ def filled(kind: StructType, fields: Mapping[str, Any], builder: Any = None) -> 
         if kind.refers(name):
             references[name] = reference(value)
             continue
+        if not kind.has(name):
+            raise TypeError(f"{kind} has no field {name}; it has {', '.join(kind.names) or 'none'}")
         try:
             setattr(builder, name, value)
-        except (capnp.KjException, AttributeError, TypeError) as error:
-            raise TypeError(f"{kind.name} has no field {name} that takes {value!r}") from error
+        except (capnp.KjException, AttributeError, TypeError, ValueError) as error:
+            if _holds_reference(value):
+                why = "a reference stands only in a field of the params or results themselves"
+            else:
+                why = str(error).partition("\n")[0].rpartition(": ")[2]
+            raise TypeError(
+                f"{kind}: {name} does not take {reprlib.repr(value)} ({why})"
+            ) from error
     return kind.content(builder, references)
+
+
+def _holds_reference(value: Any) -> bool:
+    match value:
+        case dict():
+            return any(map(_holds_reference, value.values()))
+        case list() | tuple():
+            return any(map(_holds_reference, value))
+        case _:
+            return isinstance(value, Servant | Capability) or isinstance(
+                getattr(value, "capability", None), Capability
+            )
 
 
 def reference(value: Any) -> Capability | None:
@@ -163,3 +190,15 @@ def reference(value: Any) -> Capability | None:
     if isinstance(capability := getattr(value, "capability", None), Capability):
         return capability
     raise TypeError(f"{type(value).__name__} is no object to refer to")
+
+
+def known(target: Any) -> Capability | CapenvError:
+    """Return what a promise may be resolved to: the reference that a value stands for, or an error.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    found = target if isinstance(target, CapenvError) else reference(target)
+    if found is None:
+        raise TypeError("a promise is resolved to an object, or to a CapenvError")
+    return found

@@ -199,6 +199,18 @@ class Turn:
             self.post(self.deliver, target, call)
         promise.tell_watchers()
 
+    def keep(self, promise: Promise, target: Capability | CapenvError) -> None:
+        """Say what a promise of a program of this vat is, or why it came to nothing.
+
+        Raises:
+            ValueError: it was resolved before, or is the peer's to resolve.
+        """
+        if promise.resolution is not None or promise.route is not None or not self.owns(promise):
+            raise ValueError("the promise was resolved before, or is not of this vat")
+        known = target if isinstance(target, Capability) else Broken(target)
+        self.post(self.resolve, promise, known)
+        self.run()
+
     def fulfil(self, promise: Promise, target: Capability, *, shortens: bool) -> None:
         """Resolve a promise of results or of a peer's; after an embargo where the new way is shorter.
 

@@ -161,8 +161,10 @@ class Vats(RuleBasedStateMachine):
         self.call(vat, other, which, [1], running.held)
         if len(self.calls) == count:
             return
-        self.pipeline(vat, 1, which % 2)
-        promised = self.held[vat][-1]
+        asked = self.calls[-1]
+        assert asked.question is not None
+        slot = Slot(asked, which % 2)
+        promised = self.known(vat, asked.question.pipeline(slot.index), slot)
         if running in self.running[vat] and not self.leads_to(promised.node, running.asked):
             self.running[vat].remove(running)
             running.asked.answer([promised.node, promised.node])

@@ -70,9 +70,9 @@ async def test_mistakes_are_told_where_they_are_made() -> None:
         probe = await vat.connect(await vat.listen(Probe(), "capnp://memory@mistakes"), PROBE)
         with pytest.raises(AttributeError, match="has no method shout"):
             probe.shout()
-        with pytest.raises(TypeError, match="has no field volume that takes 11"):
+        with pytest.raises(TypeError, match="echo has no field volume; it has text"):
             probe.echo(volume=11)
-        with pytest.raises(TypeError, match="has no field text that takes 11"):
+        with pytest.raises(TypeError, match="echo: text does not take 11"):
             probe.echo(text=11)
         with pytest.raises(TypeError, match="int is no object to refer to"):
             probe.keep(probe=11)
@@ -248,3 +248,192 @@ def test_a_schema_that_does_not_parse(text: str | None, reason: str, tmp_path: P
         path.write_text(text)
     with pytest.raises(SchemaError, match=f"bad.capnp.*{reason}"):
         capenv.load_schema(path)
+
+
+ZOO = """
+@0xe3f1c2b7a9d84c55;
+
+interface Keeper { getName @0 () -> (name :Text); }
+
+struct Entry { name @0 :Text; keeper @1 :Keeper; }
+
+interface Zoo {
+  find @0 (text :Text) -> Found;
+  struct Found { union { nobody @0 :Void; keeper @1 :Keeper; error @2 :Text; } }
+  later @1 () -> (keeper :Keeper);
+  call @2 (pass :Text) -> (results :Text);
+  getURL @3 () -> (url :Text);
+  list @4 () -> (entries :List(Entry));
+  unwritten @5 () -> ();
+  released @6 () -> ();
+}
+
+interface Left { get @0 () -> (side :Text); }
+interface Right { get @0 () -> (side :Text); }
+interface Both extends(Left, Right) {}
+"""
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("zoo") / "zoo.capnp"
+    path.write_text(ZOO)
+    return capenv.load_schema(path)
+
+
+def keeper_of(zoo: Any, name: str) -> capenv.Servant:
+    class Keeper(capenv.Servant):
+        interface = zoo.Keeper
+
+        def get_name(self, request: capenv.Request) -> Any:
+            return request.reply(name=name)
+
+    return Keeper()
+
+
+def zoo_of(zoo: Any) -> capenv.Servant:
+    class Zoo(capenv.Servant):
+        interface = zoo.Zoo
+        promise: capenv.Promise
+
+        def find(self, request: capenv.Request) -> Any:
+            match request.params.text:
+                case "keeper":
+                    return request.reply(keeper=keeper_of(zoo, "Ann"))
+                case "error":
+                    return request.reply(error="not today")
+                case _:
+                    return request.reply()
+
+        def later(self, request: capenv.Request) -> Any:
+            self.promise = capenv.Promise()
+            return request.reply(keeper=self.promise)
+
+        def call_(self, request: capenv.Request) -> Any:
+            return request.reply(results=f"called with {getattr(request.params, 'pass')}")
+
+        def get_url(self, request: capenv.Request) -> Any:
+            return request.reply(url="capnp://")
+
+        def list(self, request: capenv.Request) -> Any:
+            return request.reply(entries=[{"name": "Ann", "keeper": keeper_of(zoo, "Ann")}])
+
+    return Zoo()
+
+
+def test_a_reference_in_a_union_is_what_the_union_holds(zoo: Any) -> None:
+    async def main() -> None:
+        async with capenv.Vat() as vat:
+            stub = await vat.connect(await vat.listen(zoo_of(zoo), "capnp://memory@zoo"), zoo.Zoo)
+            found = await stub.find(text="keeper")
+            assert found.which() == "keeper"
+            assert (await found.keeper.get_name()).name == "Ann"
+            assert (await stub.find(text="error")).which() == "error"
+            assert (await stub.find(text="")).which() == "nobody"
+
+    trio.run(main)
+
+
+def test_a_promise_is_resolved_to_whatever_is_an_object(zoo: Any) -> None:
+    async def main() -> None:
+        async with capenv.Vat() as vat:
+            servant: Any = zoo_of(zoo)
+            stub = await vat.connect(await vat.listen(servant, "capnp://memory@later"), zoo.Zoo)
+            promised = (await stub.later()).keeper
+            name = promised.get_name()
+            for nothing in ("an object", None):
+                with pytest.raises(TypeError):
+                    vat.resolve(servant.promise, nothing)
+            vat.resolve(servant.promise, keeper_of(zoo, "Bob"))
+            assert (await name).name == "Bob"
+            broken = (await stub.later()).keeper
+            vat.resolve(servant.promise, EnvironmentFailed("gone home"))
+            with pytest.raises(EnvironmentFailed, match="gone home"):
+                await broken.get_name()
+
+    trio.run(main)
+
+
+def test_names_that_are_taken_get_an_underscore(zoo: Any) -> None:
+    async def main() -> None:
+        async with capenv.Vat() as vat:
+            stub = await vat.connect(await vat.listen(zoo_of(zoo), "capnp://memory@names"), zoo.Zoo)
+            assert (await stub.call_(**{"pass": "care"})).results == "called with care"
+            assert (await stub.get_url()).url == "capnp://"
+            for missing in (stub.unwritten, stub.released_):
+                with pytest.raises(capenv.errors.Unimplemented):
+                    await missing()
+
+    trio.run(main)
+
+
+def test_a_reference_where_none_can_be_is_told_of(
+    zoo: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with capenv.Vat() as vat:
+            stub = await vat.connect(await vat.listen(zoo_of(zoo), "capnp://memory@list"), zoo.Zoo)
+            with pytest.raises(RemoteError, match="internal TypeError"):
+                await stub.list()
+
+    trio.run(main)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "stands only in a field of the params or results themselves" in str(record.exc_info[1])
+
+
+def test_interfaces_with_methods_of_one_name(zoo: Any) -> None:
+    interface = capenv.Interface(zoo.Both)
+    assert len(interface.by_id) == 2
+    assert repr(interface) == "<Interface Both>"
+
+
+@pytest.mark.parametrize("mistake", ["Zoo", 5, None])
+def test_what_is_no_interface_is_refused(mistake: Any) -> None:
+    with pytest.raises(TypeError, match="is no interface of a loaded schema"):
+        capenv.Interface(mistake)
+
+
+def test_a_struct_is_no_interface(zoo: Any) -> None:
+    with pytest.raises(TypeError, match="is no interface"):
+        capenv.Interface(zoo.Entry)
+
+
+@under_trio
+async def test_what_is_no_servant_is_refused() -> None:
+    async with capenv.Vat() as vat:
+        for mistake in (Probe, None, capenv.Servant()):
+            with pytest.raises(TypeError, match="is no object to offer"):
+                await vat.listen(mistake, "capnp://memory@mistake")  # type: ignore[arg-type]
+
+
+@under_trio
+async def test_exceptions_leave_a_vat_as_they_were_raised() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with capenv.Vat(), capenv.Vat():
+            raise KeyError("mine")
+    with pytest.raises(NothingListening):
+        async with capenv.Vat() as vat:
+            await vat.connect("capnp://memory@nobody-at-all", PROBE)
+
+
+class Sabotaged(Probe):
+    @classmethod
+    def fault(cls, interface_id: int, method_id: int, error: Exception) -> Exception:
+        raise AssertionError("the driver itself fails")
+
+
+def test_a_mistake_in_the_driver_ends_one_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with capenv.Vat() as host, capenv.Vat() as guest:
+            sabotaged = await host.listen(Sabotaged(), "capnp://memory@sabotaged")
+            sound = await host.listen(Probe(), "capnp://memory@sound")
+            bystander = await guest.connect(sound, PROBE)
+            await bystander.name()
+            victim = await guest.connect(sabotaged, PROBE)
+            with pytest.raises(capenv.errors.Disconnected):
+                await victim.fail(reason="anything")
+            assert (await bystander.name()).name == "first"
+
+    trio.run(main)
+    assert "a connection ended by an internal error" in [r.getMessage() for r in caplog.records]

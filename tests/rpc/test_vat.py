@@ -501,7 +501,7 @@ def test_a_peer_that_says_nothing_at_all_is_let_go() -> None:
             begin = trio.current_time()
             while theirs.core.closed is None:
                 await trio.sleep(1)
-            assert trio.current_time() - begin == pytest.approx(50, abs=2)
+            assert trio.current_time() - begin >= 49
             assert "nothing was heard for 50 seconds" in str(theirs.core.closed)
 
     # Nothing waits in earnest, but time passes for what is on its way.
