@@ -131,6 +131,8 @@ class References:
     def describe(self, content: Content) -> Described:
         """Return content as it is to be sent, with its capability table as of now.
 
+        A reference that came to nothing is told of as one: whoever gets it has the rest all the same.
+
         Raises:
             Unimplemented: one of the capabilities belongs to another vat.
             Overloaded: a peer with our limits would take it for an attack and hang up.
@@ -218,7 +220,10 @@ class References:
         inner = innermost(capability)
         way = inner.route if isinstance(inner, Promise) and inner.route is not None else inner
         if isinstance(way, Route) and way.connection is self._connection:
-            target = self.route(way)
+            try:
+                target = self.route(way)
+            except RemoteError as error:
+                return self._export(Broken(error), described)
             described.frozen.append(way)
             return _receivers(target)
         if isinstance(way, Route) and way.connection.turn is not self._turn:

@@ -244,3 +244,23 @@ def test_calls_on_results_go_where_the_peer_was_told_whatever_is_learned_later()
     assert carried.target == PromisedAnswer(question_id, (0,))
     give(core, Finish(1, False))
     assert sent_messages(core)[-1:] == [Finish(question_id, False)], "and not before"
+
+
+def test_a_way_that_leads_nowhere_any_more_is_passed_on_as_what_came_to_nothing() -> None:
+    core, _ = connected()
+    target = asked(core)
+    question = core.call(target, 1, 2, numbered(0))
+    assert question.carrier is not None
+    way = question.carrier.path((0,))
+    empty = Results(Payload(numbered(0).segments))
+    give(core, Return(id_of(question), empty, no_finish_needed=True))
+    sent_messages(core)
+    core.call(target, 1, 2, numbered(0, [way]))
+    call, resolve = sent_messages(core)
+    assert isinstance(call, Call)
+    (descriptor,) = call.params.table
+    assert isinstance(descriptor, SenderHosted)
+    assert descriptor.promise
+    assert isinstance(resolve, Resolve)
+    assert isinstance(resolve.resolution, WireException)
+    events_of(core)
