@@ -25,7 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run as the command line says; return the exit status."""
     options = _options(arguments)
     # Environments that fail are reported there, with all of the peer's rubbish.
-    logging.getLogger("capenv").setLevel(logging.CRITICAL)
+    log = logging.getLogger("capenv")
+    usual = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        return _fuzz(options)
+    finally:
+        log.setLevel(usual)
+
+
+def _fuzz(options: argparse.Namespace) -> int:
     fuzzer = Fuzzer(options.seed, flows(), options.reports)
     begun = time.monotonic()
     try:
