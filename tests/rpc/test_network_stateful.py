@@ -36,9 +36,9 @@ passing = st.lists(st.one_of(st.none(), choices), max_size=SLOTS)
 ACTIONS = [
     action
     for action, weight in {
-        "call": 6,
+        "call": 4,
         "pipeline": 3,
-        "chat": 3,
+        "chat": 8,
         "forward": 2,
         "respond": 6,
         "deliver": 10,
