@@ -69,6 +69,10 @@ class StreamResponse(Response):
         super().__init__(connection, answer, None)
         self._stream = stream
 
+    def kept(self) -> Response:
+        """Return this: giving up the wait for a stream's window gives up no call."""
+        return self
+
     async def _wait(self) -> Content:
         await self._connection.wait_for_window(self._stream)
         if self._stream.error is not None:

@@ -15,7 +15,7 @@ from capenv.link import Link, Listener
 from capenv.rpc.capability import Promise
 from capenv.rpc.interface import Interface
 from capenv.rpc.limits import Limits
-from capenv.rpc.servant import Servant, known
+from capenv.rpc.servant import Servant, resolution
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
 from capenv.url import CapabilityURL
@@ -123,7 +123,7 @@ class Vat:
             ValueError: it was resolved before, or is not of this vat.
             TypeError: the target is none of these.
         """
-        self.turn.keep(promise, known(target))
+        self.turn.keep(promise, resolution(target))
         self.turn.carry_out()
 
     def _running(self) -> trio.Nursery:

@@ -18,7 +18,7 @@ from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Release
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Interface, Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.servant import Reply, Servant, TailCall, known
+from capenv.rpc.servant import Reply, Servant, TailCall, resolution
 from capenv.rpc.streams import Incoming, Outgoing, Streamed
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
@@ -149,7 +149,7 @@ class VatConnection:
             TypeError: the target is none of these.
             ValueError: it was resolved before, or is the peer's to resolve.
         """
-        self.core.resolve(promise, known(target))
+        self.core.resolve(promise, resolution(target))
         self._pump()
 
     # The life of the connection.
@@ -210,7 +210,7 @@ class VatConnection:
                 self._pump()
                 if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
                     prompt -= 1
-                    await self._drain(0)
+                    await self._drain()
             self._pump()
 
     async def _end_if_idle(self, seconds: float) -> None:
@@ -218,9 +218,9 @@ class VatConnection:
             await trio.sleep(left)
         self.close(Disconnected(f"nothing was heard for {seconds:g} seconds; connect again"))
 
-    async def _drain(self, most: int) -> None:
-        """Wait until no more than `most` bytes are left to send."""
-        while self._unsent + self.core.bytes_to_send > most and not self.core.closed:
+    async def _drain(self) -> None:
+        """Wait until nothing is left to send."""
+        while self._unsent + self.core.bytes_to_send and not self.core.closed:
             self._drained = trio.Event()
             await self._drained.wait()
 

@@ -28,7 +28,8 @@ class Limits:
     """Calls of our own in flight, and more are refused: what a peer with our limits takes."""
 
     call_bytes: int = 256 << 20
-    """Bytes of the params of the peer's calls in flight; a call beyond is refused."""
+    """Bytes of the params of the peer's calls in flight, and of results kept until their Finish; a call
+    beyond is refused."""
 
     pipelined_calls: int = 1024
     """Calls waiting for one answer."""

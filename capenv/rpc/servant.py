@@ -192,7 +192,7 @@ def reference(value: Any) -> Capability | None:
     raise TypeError(f"{type(value).__name__} is no object to refer to")
 
 
-def known(target: Any) -> Capability | CapenvError:
+def resolution(target: Any) -> Capability | CapenvError:
     """Return what a promise may be resolved to: the reference that a value stands for, or an error.
 
     Raises:

@@ -542,3 +542,13 @@ def test_a_connection_that_ends_by_a_broken_rule_is_logged(
         running(test)
     (record,) = caplog.records
     assert "a connection ended because of what came over it: a message of" in record.getMessage()
+
+
+@trio_test
+async def test_a_streaming_call_that_is_kept_is_one_that_is_awaited() -> None:
+    probe = Probe()
+    async with two_vats(theirs=probe) as (ours, _):
+        root = ours.bootstrap().root()
+        await ours.call(root, PROBE["write"], params("write", text="kept")).kept()
+        await ours.call(root, PROBE["name"], params("name"))
+    assert probe.log == ["kept"]
