@@ -17,10 +17,11 @@ from rpc_schema import PROBE, rpc
 from capenv.blocking import BlockingConnection
 from capenv.errors import EnvironmentFailed
 from capenv.link import Buffer, Link, UnixAddress
+from capenv.responses import Response
 from capenv.rpc.capability import Capability, Content
 from capenv.rpc.servant import Request
 from capenv.transports import connect, listen
-from capenv.vat_connection import Response, VatConnection
+from capenv.vat_connection import VatConnection
 
 PYCAPNP = str(Path(__file__).parent / "pycapnp_probe.py")
 CAPENV = str(Path(__file__).parent / "capenv_probe.py")

@@ -15,8 +15,8 @@ from rpc_schema import PROBE
 from capenv.blocking import BlockingConnection
 from capenv.errors import RemoteError
 from capenv.link import UnixAddress
+from capenv.responses import Response
 from capenv.rpc.capability import Capability, Content, Hosted, Promise
-from capenv.vat_connection import Response
 
 Target = Callable[[Caller], Awaitable[tuple[Capability, Callable[[], Awaitable[list[str]]]]]]
 """Makes an object to be called, and a function that tells which texts its `echo` was given."""

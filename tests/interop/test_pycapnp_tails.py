@@ -19,8 +19,8 @@ from rpc_probe import Probe
 
 from capenv.errors import EnvironmentFailed
 from capenv.link import UnixAddress
+from capenv.responses import Response
 from capenv.rpc.capability import Capability, Hosted
-from capenv.vat_connection import Response
 
 # Our client calls pycapnp's server, which calls the client's own object in its place.
 

@@ -1,22 +1,17 @@
-"""The blocking driver, over real sockets, against a peer in another thread."""
+"""The blocking driver, against a probe that another thread runs under Trio."""
 
 import contextlib
 import logging
-import signal
 import socket
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from types import FrameType
 from typing import Any
 
 import pytest
-import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rpc_blocking import answer_all, echo, played, root_of, served
 from rpc_messages import messages
 from rpc_probe import ECHO, Probe, params, socket_pair, text_of, text_params
 from rpc_schema import PROBE
@@ -32,43 +27,9 @@ from capenv.errors import (
 from capenv.rpc.capability import Capability, Content, Hosted
 from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived
-from capenv.rpc.framing import MessageReader
 from capenv.rpc.limits import Limits
 from capenv.rpc.messages import Canceled, Return
 from capenv.rpc.servant import Request
-from capenv.transports.sockets import SocketLink
-from capenv.vat_connection import VatConnection
-
-
-@contextlib.contextmanager
-def served(probe: Probe | None = None, bootstrap: Any = None) -> Iterator[BlockingConnection]:
-    """Return a connection to a probe that another thread runs under Trio."""
-    link, far = socket_pair()
-    probe = probe or Probe()
-
-    async def serve() -> None:
-        probe.connection = VatConnection(SocketLink(far), probe)
-        await probe.connection.run()
-
-    thread = threading.Thread(target=trio.run, args=(serve,))
-    thread.start()
-    connection = BlockingConnection(link, bootstrap)
-    try:
-        yield connection
-    finally:
-        connection.close()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def root_of(connection: BlockingConnection) -> Capability:
-    found = connection.wait(connection.bootstrap()).capability()
-    assert found is not None
-    return found
-
-
-def echo(connection: BlockingConnection, root: Capability, text: str) -> str:
-    return text_of(connection.wait(connection.call(root, ECHO, text_params(text))))
 
 
 def test_calls_pipelines_and_errors() -> None:
@@ -118,52 +79,6 @@ def test_a_deadline_ends_the_wait_and_not_the_connection() -> None:
         assert probe.hanging == 0
 
 
-class Peer:
-    """The far end of a link, played by the test itself, one message at a time."""
-
-    def __init__(self, far: socket.socket, probe: Probe) -> None:
-        self.socket = far
-        self.core = Connection(Hosted(probe))
-        self.reader = MessageReader(self.core.limits)
-
-    def take(self) -> None:
-        """Receive once, without answering."""
-        count = self.socket.recv_into(self.reader.buffer())
-        for segments in self.reader.received(count):
-            self.core.receive(segments)
-
-    def give(self) -> None:
-        """Send what is to be sent."""
-        self.socket.sendall(b"".join(bytes(buffer) for buffer in self.core.data_to_send()))
-
-
-@contextlib.contextmanager
-def played() -> Iterator[tuple[BlockingConnection, Peer, Capability]]:
-    """Return a connection, its peer, and the peer's first object."""
-    link, far = socket_pair()
-    connection, peer = BlockingConnection(link), Peer(far, Probe())
-    question = connection.bootstrap()
-    connection.flush()
-    peer.take()
-    peer.give()
-    root = connection.wait(question).capability()
-    assert root is not None
-    try:
-        yield connection, peer, root
-    finally:
-        connection.close()
-        far.close()
-
-
-def answer_all(peer: Peer) -> None:
-    while (event := peer.core.next_event()) is not None:
-        if hasattr(event, "servant") and hasattr(event, "content"):
-            text = ECHO.params.read(event.content.segments).text
-            results = ECHO.results.new()
-            results.text = text
-            peer.core.respond(event.answer, ECHO.results.content(results))
-
-
 def test_an_answer_that_comes_late_goes_to_nobody() -> None:
     with played() as (connection, peer, root):
         late = connection.call(root, ECHO, text_params("late"))
@@ -184,106 +99,6 @@ def test_an_answer_that_comes_late_goes_to_nobody() -> None:
             peer.give()
             assert text_of(connection.wait(question)) == text
         assert isinstance(late.outcome, RemoteError)
-
-
-@contextlib.contextmanager
-def interrupt_after(seconds: float) -> Iterator[None]:
-    """Raise KeyboardInterrupt in whatever runs by then."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-
-def test_an_interrupt_while_waiting_leaves_the_connection_whole() -> None:
-    probe = Probe()
-    with served(probe) as connection:
-        root = root_of(connection)
-        for number in range(5):
-            with pytest.raises(KeyboardInterrupt), interrupt_after(0.02):
-                connection.wait(connection.call(root, PROBE["hang"], params("hang")))
-            assert echo(connection, root, str(number)) == str(number)
-        connection.wait(connection.call(root, PROBE["slow"], params("slow", text="")))
-        assert probe.hanging == 0
-
-
-def test_an_interrupt_while_sending_leaves_the_connection_whole() -> None:
-    with played() as (connection, peer, root):
-        big = connection.call(root, PROBE["data"], params("data", data=bytes(8 << 20)))
-        with pytest.raises(KeyboardInterrupt), interrupt_after(0.05):
-            connection.wait(big)
-        received: list[bool] = []
-
-        def read() -> None:
-            while not received:
-                peer.take()
-                while (event := peer.core.next_event()) is not None:
-                    received.append(True)
-                    peer.core.respond(event.answer, text_params("answer"))  # type: ignore[union-attr]
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        connection.flush()
-        reader.join()
-        peer.give()
-        question = connection.call(root, ECHO, text_params("next"))
-        connection.flush()
-        peer.take()
-        answer_all(peer)
-        peer.give()
-        assert text_of(connection.wait(question)) == "next"
-
-
-def interrupted_at(moment: int, act: Callable[[], object]) -> bool:
-    """Run `act` with a KeyboardInterrupt before the line of that number; return whether it came so far."""
-    lines = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal lines
-        if not frame.f_globals["__name__"].startswith("capenv."):
-            return None
-        if event == "line":
-            lines += 1
-            if lines == moment:
-                raise KeyboardInterrupt
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
-        return True
-    finally:
-        sys.settrace(before)
-    return False
-
-
-def test_an_interrupt_at_any_line_mixes_up_nothing() -> None:
-    """The connection goes on, and every answer is right, or it says that it has ended."""
-    ended = moment = 0
-    came = True
-    while came:
-        moment += 3
-        with served() as connection:
-            root = root_of(connection)
-            came = interrupted_at(moment, partial(echo, connection, root, "interrupted"))
-            try:
-                assert [echo(connection, root, text) for text in ("next", "last")] == [
-                    "next",
-                    "last",
-                ]
-            except Disconnected:
-                assert "an interrupt came" in str(connection.core.closed)
-                ended += 1
-    assert 0 < ended < moment // 3
 
 
 class Blocking(Probe):
@@ -475,45 +290,6 @@ def test_threads_take_turns_on_one_connection() -> None:
             for name, texts in zip("abcd", pool.map(ask, "abcd"), strict=True):
                 assert texts == [f"{name} {n}" for n in range(50)]
         assert connection.connected
-
-
-class Guarded(Probe):
-    """Calls back while it is called, and looks whether Ctrl-C is still kept out of what is going on."""
-
-    connected: BlockingConnection
-    root: Capability
-    handlers: list[Any]
-
-    def echo(self, request: Request) -> Content:
-        self.handlers = [signal.getsignal(signal.SIGINT)]
-        self.connected.ask(self.root, ECHO, text_params("inner"))
-        self.handlers.append(signal.getsignal(signal.SIGINT))
-        return super().echo(request)
-
-
-def test_a_call_within_a_call_leaves_the_guard_of_the_outer_one_up() -> None:
-    mine = Guarded()
-    with served() as connection:
-        mine.connected, mine.root = connection, root_of(connection)
-        content = params("callBack", {"target": Hosted(mine)}, text="outer")
-        connection.ask(mine.root, PROBE["callBack"], content)
-    before, after = mine.handlers
-    assert before == after != signal.default_int_handler
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_one_thread_waits_and_others_do_not() -> None:
-    with served() as connection:
-        root = root_of(connection)
-        hanging = connection.call(root, PROBE["hang"], params("hang"))
-        with ThreadPoolExecutor(1) as pool:
-            waits = pool.submit(connection.wait, hanging)
-            texts = [text_of(connection.ask(root, ECHO, text_params(str(n)))) for n in range(20)]
-            assert texts == [str(n) for n in range(20)]
-            assert not waits.done()
-            connection.close()
-            with pytest.raises(Disconnected):
-                waits.result(30)
 
 
 def test_a_deadline_longer_than_a_slice_is_kept() -> None:
