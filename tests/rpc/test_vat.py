@@ -3,8 +3,6 @@
 import gc
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 import trio
@@ -13,44 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rpc_probe import ECHO, Probe, params, text_of, text_params, two_vats
 from rpc_schema import PROBE
+from rpc_trio import running, trio_test
 
 from capenv.errors import (
     CapenvError,
     Disconnected,
     EnvironmentFailed,
-    Overloaded,
-    ProtocolError,
     RemoteError,
     Unimplemented,
 )
 from capenv.link import MemoryAddress
 from capenv.rpc.capability import Content, Hosted
-from capenv.rpc.connection import Connection
 from capenv.rpc.events import CallReceived
-from capenv.rpc.limits import Limits
 from capenv.rpc.servant import Request
 from capenv.transports import connect, listen
 from capenv.transports.sockets import SocketLink
 from capenv.vat import serve
 from capenv.vat_connection import VatConnection
-
-
-def running(test: Callable[..., Awaitable[None]], *arguments: Any) -> None:
-    """Run an async test; the clock jumps, so that nothing waits in earnest, and a hang ends."""
-
-    async def bounded() -> None:
-        with trio.fail_after(1000):
-            await test(*arguments)
-
-    trio.run(bounded, clock=trio.testing.MockClock(autojump_threshold=0.05))
-
-
-def trio_test(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        running(test)
-
-    run.__name__ = test.__name__
-    return run
 
 
 @trio_test
@@ -357,73 +334,6 @@ async def test_a_canceled_call_on_an_object_of_our_own_stops() -> None:
 
 
 @trio_test
-async def test_a_peer_that_asks_and_does_not_read_is_not_served_without_end() -> None:
-    near, far = socket.socketpair()
-    limits = Limits(queued_bytes=4 << 20, call_bytes=8 << 20, answers=30)
-    vat = VatConnection(SocketLink(near), Probe(), limits)
-    link = SocketLink(far)
-    asker = Connection()
-    root = asker.bootstrap().pipeline()
-    unsent: list[int] = []
-
-    async def ask() -> None:
-        while True:
-            content = params("data", data=bytes(1 << 20))
-            asker.call(root, PROBE["data"].interface_id, PROBE["data"].id, content)
-            await link.send(asker.data_to_send())
-            await trio.lowlevel.checkpoint()
-            unsent.append(vat.core.bytes_to_send)
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(vat.run)
-        with pytest.raises(Disconnected):
-            await ask()
-    assert isinstance(vat.core.closed, ProtocolError)
-    assert "60 calls in flight" in str(vat.core.closed)
-    assert 2 << 20 < max(unsent) < 6 << 20, "4 MiB, and the answer that passed the bound"
-    await link.aclose()
-
-
-@trio_test
-async def test_two_that_ask_each_other_too_much_both_get_their_answers() -> None:
-    limits = Limits(queued_bytes=1 << 20)
-    async with two_vats(Probe(), Probe(), limits=limits) as vats, trio.open_nursery() as nursery:
-
-        async def ask(vat: VatConnection) -> None:
-            root = vat.bootstrap().root()
-            for _ in range(3):
-                data = bytes(50 << 10)
-                responses = [
-                    vat.call(root, PROBE["data"], params("data", data=data)) for _ in range(10)
-                ]
-                responses += [
-                    vat.call(root, PROBE["slow"], params("slow", text="x" * (40 << 10)))
-                    for _ in range(10)
-                ]
-                for response in responses:
-                    await response
-
-        for vat in vats:
-            nursery.start_soon(ask, vat)
-
-
-@trio_test
-async def test_calls_that_a_peer_does_not_take_are_refused_here() -> None:
-    near, far = socket.socketpair()
-    vat = VatConnection(SocketLink(near), None, Limits(queued_bytes=1 << 20))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(vat.run)
-        root = vat.bootstrap().root()
-        responses = [
-            vat.call(root, PROBE["data"], params("data", data=bytes(1 << 18))) for _ in range(9)
-        ]
-        with pytest.raises(Overloaded, match="does not read as fast"):
-            await responses[-1]
-        nursery.cancel_scope.cancel()
-    far.close()
-
-
-@trio_test
 async def test_a_server_tells_its_peers_that_it_ends() -> None:
     address = MemoryAddress("test_vat")
     async with listen(address) as listener, trio.open_nursery() as nursery:
@@ -441,22 +351,6 @@ async def test_a_server_tells_its_peers_that_it_ends() -> None:
         scope.cancel()
         with pytest.raises(Disconnected, match="shutting down"):
             await hanging
-
-
-@trio_test
-async def test_a_stranger_gets_a_reason_and_is_hung_up_on() -> None:
-    near, far = socket.socketpair()
-    stranger = SocketLink(far)
-    async with trio.open_nursery() as nursery:
-        vat = VatConnection(SocketLink(near), Probe())
-        nursery.start_soon(vat.run)
-        await stranger.send([b"GET / HTTP/1.1\r\n\r\n"])
-        received = b""
-        buffer = bytearray(1000)
-        while count := await stranger.receive_into(memoryview(buffer)):
-            received += buffer[:count]
-        assert b"does not speak Cap'n Proto" in received
-    await stranger.aclose()
 
 
 def test_nothing_is_left_of_a_connection() -> None:
@@ -488,60 +382,6 @@ def test_a_method_that_exits_fails_its_call_alone(caplog: pytest.LogCaptureFixtu
 
     with caplog.at_level(logging.CRITICAL, "capenv.vat"):
         running(test)
-
-
-def test_a_peer_that_says_nothing_at_all_is_let_go() -> None:
-    async def test() -> None:
-        limits = Limits(idle_seconds=50)
-        async with two_vats(theirs=Probe(), limits=limits) as (ours, theirs):
-            root = ours.bootstrap().root()
-            for _ in range(3):
-                await trio.sleep(40)
-                await ours.call(root, PROBE["name"], params("name"))
-            begin = trio.current_time()
-            while theirs.core.closed is None:
-                await trio.sleep(1)
-            assert trio.current_time() - begin >= 49
-            assert "nothing was heard for 50 seconds" in str(theirs.core.closed)
-
-    # Nothing waits in earnest, but time passes for what is on its way.
-    trio.run(test, clock=trio.testing.MockClock(rate=2000))
-
-
-def test_what_passes_a_bound_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        limits = Limits(answers=3)  # of which the bootstrap is one
-        async with two_vats(theirs=Probe(), limits=limits) as (ours, _):
-            ours.core.limits = Limits()
-            root = ours.bootstrap().root()
-            calls = [ours.call(root, PROBE["hang"], params("hang")) for _ in range(4)]
-            for call in calls[2:]:
-                with pytest.raises(Overloaded, match="more than 3 calls in flight"):
-                    await call
-
-    with caplog.at_level(logging.WARNING, "capenv.rpc"):
-        running(test)
-    assert [record.getMessage() for record in caplog.records if record.name == "capenv.rpc"] == [
-        "a peer passed a bound, and so may others of its calls: more than 3 calls in flight"
-    ]
-
-
-def test_a_connection_that_ends_by_a_broken_rule_is_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def test() -> None:
-        near, far = socket.socketpair()
-        vat = VatConnection(SocketLink(near), Probe())
-        async with trio.open_nursery() as nursery:
-            await nursery.start(vat.run)
-            far.send(b"\xff" * 8)
-            await trio.testing.wait_all_tasks_blocked()
-        far.close()
-
-    with caplog.at_level(logging.WARNING, "capenv.vat"):
-        running(test)
-    (record,) = caplog.records
-    assert "a connection ended because of what came over it: a message of" in record.getMessage()
 
 
 @trio_test

@@ -7,7 +7,7 @@ import pytest
 import trio
 from rpc_probe import ECHO, Probe, params, text_of, text_params
 from rpc_schema import PROBE
-from test_vat import trio_test
+from rpc_trio import trio_test
 
 from capenv.errors import CapenvError
 from capenv.rpc.capability import Hosted
