@@ -23,6 +23,8 @@ from capenv.rpc.events import CallReceived, Released, Returned
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
+from capenv.rpc.patterns import Fields, Shape
+from capenv.rpc.repeats import Example, RepeatedCall
 from capenv.rpc.servant import Servant, TailCall
 from capenv.rpc.streams import Outgoing, Streamed
 from capenv.yielding import YieldingLock
@@ -54,7 +56,7 @@ class BlockingConnection:
         self.core = Connection(None if bootstrap is None else Hosted(bootstrap), limits)
         self._link = link
         self._process = os.getpid()
-        self._reader = MessageReader(self.core.limits)
+        self._reader = MessageReader(self.core.limits, self._shown)
         self._unsent: deque[Buffer] = deque()
         self._sent: list[int] = []
         self._received: list[int] = []
@@ -64,6 +66,13 @@ class BlockingConnection:
         self._change = _Change(self)
         self._lock = YieldingLock()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
+        self._flight: RepeatedCall | None = None
+        self._request: Buffer = b""
+        self._moved: list[int] = []
+        self._landed: Answer | None = None
+        self._wanted = False
+        self._awaited: Answer | None = None
+        self._returned = b""
         self._bytes_sent = 0
         self._bytes_received = 0
 
@@ -102,6 +111,106 @@ class BlockingConnection:
             return self.wait(self.call(target, method, content), timeout)
         with self._interrupts:
             return self.wait(self.call(target, method, content), timeout)
+
+    def example(
+        self, target: Capability, method: Method, content: Content
+    ) -> tuple[Content, Example]:
+        """Call a method as `ask` does; return its results, and what it takes to repeat the call.
+
+        Raises:
+            CapenvError: the call failed.
+        """
+        with self._interrupts:
+            self._returned = b""
+            self._awaited = answer = self.call(target, method, content)
+            try:
+                results = self.wait(answer)
+            finally:
+                self._awaited = None
+        return results, Example(target, method, content, self._returned)
+
+    def repeated(self, example: Example, params: Shape, results: Shape) -> RepeatedCall | None:
+        """Return a call as one to be repeated, where it differs as the shapes say; None if it cannot be."""
+        with self._lock, self._change:
+            return example.repeated(self.core.reserve, params, results)
+
+    def repeat(
+        self, call: RepeatedCall, fields: Fields, frame: Buffer
+    ) -> tuple[Fields, bytearray] | Content:
+        """Make a call again, with these fields and this frame in its params.
+
+        Return fields and frame of the results, in memory of their own, or results of another shape: then the
+        call is of no more use. An interrupt leaves the connection whole, as it does in `ask`.
+
+        Raises:
+            CapenvError: the call failed, and is of no more use.
+        """
+        request = call.due + call.request.join(fields, frame)
+        if not self._lock.try_enter():
+            return self._repeat_in_earnest(call, request)
+        try:
+            # All that need not be called is not: this is what the speed of a step hangs on.
+            if self._flight is not None or self._unsent or self._changing or not self.core.quiet:
+                return self._repeat_in_earnest(call, request)
+            response, moved = call.response, self._moved
+            buffer = self._reader.buffer()
+            moved.clear()
+            self._request = request
+            self._flight = call
+            try:
+                self._link.exchange(request, buffer, moved)
+            except Disconnected:
+                pass  # it is found again, and said, in earnest
+            if moved[1:] == [response.size]:
+                results = response.read(buffer)
+                if results is not None:
+                    received = bytearray(buffer[response.frame_start : response.frame_stop])
+                    self._flight = None
+                    call.due = call.finish
+                    self._bytes_sent += len(request)
+                    self._bytes_received += response.size
+                    return results, received
+            return self._go_on_with_flight()
+        finally:
+            self._lock.__exit__(None, None, None)
+
+    def _repeat_in_earnest(self, call: RepeatedCall, request: bytes) -> Content:
+        with self._interrupts:
+            with self._lock, self._change:
+                answer = self.core.begin(call.question)
+                self._unsent.extend(self.core.data_to_send())
+                if answer.outcome is None:
+                    self._unsent.append(request)
+            return self.wait(answer)
+
+    def _go_on_with_flight(self) -> Content:
+        with self._interrupts:
+            self._wanted = True
+            try:
+                with self._change:
+                    answer = self._landed  # by entering
+            finally:
+                self._wanted = False
+            assert answer is not None
+            return self.wait(answer)
+
+    def _land(self) -> None:
+        """Make an ordinary call of the repeated one that is under way. Within a change.
+
+        Where an interrupt came nobody wants it any more, and the next who uses the connection comes here.
+        """
+        flight, self._flight = self._flight, None
+        sent = self._moved[0] if self._moved else 0
+        if flight is None or not (sent or self._wanted):
+            return
+        self._landed = answer = self.core.begin(flight.question)
+        if sent < len(self._request):
+            self._unsent.append(memoryview(self._request)[sent:])
+        self._bytes_sent += sent
+        for received in self._moved[1:]:
+            self._take(received)
+        if not self._wanted:
+            self.core.cancel(answer)
 
     def stream(
         self, target: Capability, method: Method, content: Content, timeout: float | None = None
@@ -230,18 +339,23 @@ class BlockingConnection:
                 self._lose(error)
                 return
         with self._change:
-            count = self._received.pop()
-            self._bytes_received += count
-            if count == 0:
-                self.core.disconnect(Disconnected("the peer closed the connection"))
-            try:
-                messages = self._reader.received(count) if count else []
-            except ProtocolError as error:
-                self.core.abort(error)
-                messages = []
-            for segments in messages:
-                self.core.receive(segments)
+            self._take(self._received.pop())
         self._let_others()
+
+    def _take(self, count: int) -> None:
+        self._bytes_received += count
+        if count == 0:
+            self.core.disconnect(Disconnected("the peer closed the connection"))
+        try:
+            for segments in self._reader.received(count):
+                self.core.receive(segments)
+        except ProtocolError as error:
+            self.core.abort(error)
+
+    def _shown(self, chunk: memoryview, start: int, stop: int) -> bool:
+        if self._awaited is not None and self._awaited.outcome is None:
+            self._returned = bytes(chunk[start:stop])  # whose answer it is shows when it is taken
+        return False
 
     def _let_others(self) -> None:
         """Let other threads make their calls and take their answers."""
@@ -338,6 +452,8 @@ class _Change:
             raise Disconnected(str(self._connection.core.closed))
         self._connection._interrupts.held = True
         self._connection._changing = True
+        if self._connection._flight is not None:
+            self._connection._land()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Errors of ours are raised in an orderly way; anything else may have left half a change.

@@ -58,6 +58,13 @@ class Link(Protocol):
             Disconnected: the peer is gone.
         """
 
+    def send_now(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
+        """Send what is taken at once and return the rest. Not while `send` is under way.
+
+        Raises:
+            Disconnected: the peer is gone.
+        """
+
     async def receive_into(self, buffer: memoryview) -> int:
         """Wait for bytes and put them at the start of `buffer`; return how many, 0 at the end.
 
@@ -92,6 +99,16 @@ class BlockingLink(Protocol):
         Raises:
             Disconnected: the link broke.
             DeadlineExceeded: nothing came within `timeout` seconds.
+        """
+
+    def exchange(self, request: Buffer, buffer: memoryview, counts: list[int]) -> None:
+        """Send a message and wait a moment for the answer, which is put at the start of `buffer`.
+
+        What was sent and what was received is appended to `counts`; either may be missing or less than
+        there is to come.
+
+        Raises:
+            Disconnected: the link broke.
         """
 
     def close(self) -> None:

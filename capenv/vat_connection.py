@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import trio
 
 from capenv.errors import CapenvError, Disconnected, Overloaded, ProtocolError
-from capenv.link import Link
+from capenv.link import Buffer, Link
 from capenv.responses import Response, StreamResponse, own_copy
 from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Broken, Capability, Content, Hosted, Promise
@@ -18,6 +18,8 @@ from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Release
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Interface, Method
 from capenv.rpc.limits import Limits
+from capenv.rpc.pointers import Segments
+from capenv.rpc.repeats import Repeat
 from capenv.rpc.servant import Reply, Servant, TailCall, resolution
 from capenv.rpc.streams import Incoming, Outgoing, Streamed
 from capenv.rpc.turn import Turn
@@ -29,6 +31,10 @@ _PROMPT_MESSAGES = 8
 """So many first messages of a connection are answered one by one: behind the hello and in the same flight
 may come the making of a world, which takes long, and hello has a deadline."""
 _PROMPT_BYTES = 16 << 10
+_SHOWN_BYTES = 1 << 16
+"""So long may a call be that is to be known again."""
+_JOINED_BYTES = 1 << 15
+"""So little is copied rather than sent in pieces."""
 """So little is taken by any socket at once: more might wait for a peer that itself waits to send."""
 
 
@@ -63,6 +69,10 @@ class VatConnection:
         self._drained = trio.Event()
         self._heard = 0.0
         self._unsent = 0
+        self._rest: list[Buffer] = []
+        self._taking = False
+        self._shown = b""
+        self._answered: tuple[CallReceived, Content] | None = None
         self._held: deque[CallReceived] = deque()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._acknowledged = trio.Event()
@@ -190,28 +200,103 @@ class VatConnection:
         self._pump()
 
     async def _read(self) -> None:
-        reader = MessageReader(self.core.limits)
+        reader = MessageReader(self.core.limits, self._express)
         prompt = _PROMPT_MESSAGES
         while self.core.closed is None:
             try:
                 count = await self._link.receive_into(reader.buffer())
+                self._taking = True
                 self._heard = trio.current_time()
                 if count == 0:
                     self.core.disconnect(Disconnected("the peer closed the connection"))
-                messages = reader.received(count) if count else []
+                for segments in reader.received(count):
+                    self.core.receive(segments)
+                    self._pump()
+                    self._learn(segments)
+                    if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
+                        prompt -= 1
+                        self._send_now()
+                        await self._drain()
             except Disconnected as error:
                 self.core.disconnect(error)
-                messages = []
             except ProtocolError as error:
                 self.core.abort(error)
-                messages = []
-            for segments in messages:
-                self.core.receive(segments)
+            finally:
+                self._taking = False
+            self._send_now()
+            if self.core.turn.has_events:
                 self._pump()
-                if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
-                    prompt -= 1
-                    await self._drain()
-            self._pump()
+
+    # Calls that come again and again.
+
+    def _express(self, chunk: memoryview, start: int, stop: int) -> bool:
+        """Answer a call at once, before it is looked at closely, if it is known to be like another."""
+        repeat = self.core.repeats.find(chunk, start, stop)
+        fields = None if repeat is None else repeat.request.read(chunk, start)
+        turn = self.core.turn
+        started = turn.started
+        if (
+            repeat is None
+            or fields is None
+            or self._held
+            or self._full()
+            or not turn.free
+            or repeat.servant.stream is not None
+            or not (started is None or (isinstance(started, trio.Event) and started.is_set()))
+        ):
+            self._shown = bytes(chunk[start:stop]) if stop - start <= _SHOWN_BYTES else b""
+            return False
+        request, response = repeat.request, repeat.response
+        frame = chunk[start + request.frame_start : start + request.frame_stop]
+        try:
+            outcome = repeat.act(fields, frame)
+        except (Exception, SystemExit) as error:
+            self._finish_repeat(repeat, _told(error))
+            return True
+        if isinstance(outcome, Content):
+            self._finish_repeat(repeat, outcome)
+        elif len(outcome[1]) <= _JOINED_BYTES:
+            self.core.post([response.join(*outcome)])
+        else:
+            self.core.post(response.write(*outcome))
+            self._send_now(borrowed=True)
+        return True
+
+    def _finish_repeat(self, repeat: Repeat, outcome: Content | Exception) -> None:
+        call = self.core.received_repeat(repeat)
+        self._finish(call, outcome)
+
+    def _learn(self, segments: Segments) -> None:
+        """Know the call again that has just been answered, if it is one that may be repeated."""
+        answered, self._answered = self._answered, None
+        if answered is None or not self._shown:
+            return
+        call, results = answered
+        if call.content.segments is not segments:
+            return
+        assert isinstance(call.servant, Servant)
+        act = call.servant.repeatable(call.interface_id, call.method_id, call.content, results)
+        if act is not None:
+            self.core.repeats.learn(self._shown, call, results, act)
+
+    def _send_now(self, *, borrowed: bool = False) -> None:
+        """Send what is taken at once, if the writer is idle, and leave the rest to it.
+
+        What is borrowed may change as soon as this returns: of that the rest is copied.
+        """
+        if self._unsent or not self.core.has_data_to_send:
+            if borrowed:
+                self.core.keep_data_to_send()
+            return
+        try:
+            rest = self._link.send_now(self.core.data_to_send())
+        except Disconnected as error:
+            self.core.disconnect(error)
+            return
+        if rest:
+            self._rest = [bytes(buffer) for buffer in rest] if borrowed else list(rest)
+            self._unsent = sum(map(len, rest))
+            self._wake.set()
 
     async def _end_if_idle(self, seconds: float) -> None:
         while (left := self._heard + seconds - trio.current_time()) > 0:
@@ -242,16 +327,17 @@ class VatConnection:
                     return
 
     async def _flush(self) -> None:
-        while self.core.has_data_to_send:
-            data = self.core.data_to_send()
-            self._unsent = sum(len(buffer) for buffer in data)
+        while self._rest or self.core.has_data_to_send:
+            data, self._rest = self._rest or self.core.data_to_send(), []
+            self._unsent = sum(map(len, data))
             await self._link.send(data)
             self._unsent = 0
             self._drained.set()
             self.core.turn.carry_out(self._start_held)
 
     def _wake_up(self) -> None:
-        self._wake.set()
+        if not self._taking:  # when it has taken all that came, the reader sends what it can itself
+            self._wake.set()
 
     # Events.
 
@@ -319,6 +405,8 @@ class VatConnection:
                 return
             if isinstance(reply, Content | TailCall):
                 self._finish(call, reply)
+                if isinstance(reply, Content):
+                    self._answered = call, reply
                 return
         if self._nursery is None:
             _discard(reply)

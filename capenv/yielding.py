@@ -25,6 +25,10 @@ class YieldingLock:
             finally:
                 self._wanting.pop()
 
+    def try_enter(self) -> bool:
+        """Enter if no other thread is in; say whether that was so."""
+        return self._lock.acquire(blocking=False)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -25,7 +25,7 @@ values.trees values.spaces values.layouts values.leaves
 values.members
 values.elements
 values
-rpc.limits rpc.pointers rpc.builder
+rpc.limits rpc.pointers rpc.builder rpc.patterns
 rpc.messages
 rpc.framing rpc.decoding rpc.tables
 rpc.encoding
@@ -33,6 +33,7 @@ rpc.capability rpc.drops
 rpc.turn rpc.exports rpc.imports rpc.question
 rpc.answer rpc.embargoes rpc.outbox
 rpc.events rpc.interface rpc.references
+rpc.repeats
 rpc.answers rpc.servant rpc.streams
 rpc.questions
 rpc.connection
@@ -49,8 +50,9 @@ worlds.host
 worlds
 sharing.table
 sharing
-remote.interfaces
+remote.interfaces remote.step_shapes
 remote.descriptions remote.session_messages remote.handshake
+remote.repeated_steps remote.step_calls
 remote.servants remote.blocking_session remote.proxies
 remote.server
 remote

@@ -5,9 +5,10 @@ import errno
 import os
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 
@@ -18,8 +19,11 @@ MAX_BUFFERS: Final = 1024
 """How many buffers Linux takes in one sendmsg: IOV_MAX."""
 KNOCK_PAUSE: Final = 0.01
 """Seconds before another try at a listener whose queue is full."""
+SLICE: Final = 0.02
+"""Seconds that a receive waits in the system, before it looks at deadlines and at other threads."""
 MAX_WAIT: Final = 3600.0
 """Seconds of one poll, whose argument is a C int of milliseconds."""
+_AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 CLOSED_HERE: Final = "the connection was closed on this side; connect again"
 
 
@@ -79,6 +83,22 @@ class SocketLink:
         except (OSError, trio.ClosedResourceError) as error:
             raise disconnected(error) from error
 
+    def send_now(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
+        """Send what the system takes at once and return the rest. Not while `send` is under way.
+
+        Raises:
+            Disconnected: the peer is gone.
+        """
+        try:
+            while buffers:
+                sent = self._socket.sendmsg(buffers[:MAX_BUFFERS], (), socket.MSG_NOSIGNAL)
+                buffers = unsent(buffers, sent)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise disconnected(error) from error
+        return buffers
+
     async def aclose(self) -> None:
         """Close both directions at once. Idempotent, and no checkpoint."""
         if self._socket.fileno() >= 0:
@@ -89,14 +109,17 @@ class SocketLink:
 class BlockingSocketLink:
     """A byte stream without an event loop."""
 
-    # The socket never blocks: poll does. A signal handler's exception can rise from poll, when no
-    # byte has moved, or between two bytecodes. So that none of those lies between moving the bytes
-    # and noting their count, list.extend makes the system call, through map, and stores its result
-    # before it returns to the interpreter.
+    # Sending never waits: poll does. Receiving waits for a slice of time in the system itself, which saves
+    # a call for every answer. A signal handler's exception can rise from either wait, when no byte has
+    # moved, or between two bytecodes. So that none of those lies between moving the bytes and noting
+    # their count, list.extend makes the system call, through map, and stores its result before it
+    # returns to the interpreter.
 
     def __init__(self, stream: socket.socket) -> None:
-        stream.setblocking(False)
+        stream.setblocking(True)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(SLICE))
         self._socket = stream
+        self._send, self._receive_into = stream.send, stream.recv_into
         self._process = os.getpid()
         # One each, since a poll object serves one thread at a time.
         self._readable, self._writable = select.poll(), select.poll()
@@ -116,7 +139,7 @@ class BlockingSocketLink:
         deadline = deadline_of(timeout)
         while True:
             try:
-                counts.extend(map(self._socket.sendmsg, (batch,), ((),), (socket.MSG_NOSIGNAL,)))
+                counts.extend(map(self._socket.sendmsg, (batch,), ((),), (_AT_ONCE,)))
                 return
             except BlockingIOError:
                 pass
@@ -135,17 +158,41 @@ class BlockingSocketLink:
         deadline = deadline_of(timeout)
         if self._socket.fileno() < 0:  # its old number may be another's, for which poll would wait
             raise Disconnected(CLOSED_HERE)
-        # Waiting first is cheaper than a failed recv: an answer is seldom there already. It stands
-        # outside the try, for a signal handler may raise an OSError of its own: a TimeoutError.
-        while wait(self._readable, deadline):
+        short = timeout is not None and timeout < SLICE
+        while True:
+            if short and not wait(self._readable, deadline):
+                raise DeadlineExceeded(f"nothing came from the peer within {timeout:g} seconds")
             try:
-                counts.extend(map(self._socket.recv_into, (buffer,)))
+                counts.extend(map(self._receive_into, (buffer,)))
                 return
             except BlockingIOError:
-                pass
+                short = deadline is not None and deadline - time.monotonic() < SLICE
             except OSError as error:
-                raise disconnected(error) from error
-        raise DeadlineExceeded(f"nothing came from the peer within {timeout:g} seconds")
+                self._raise(error)
+
+    def exchange(self, request: Buffer, buffer: memoryview, counts: list[int]) -> None:
+        """Send a message and wait a slice of time for the answer.
+
+        What was sent and what was received is appended to `counts`; either may be missing or less than
+        there is to come.
+
+        Raises:
+            Disconnected: the link broke.
+        """
+        try:
+            counts.extend(map(self._send, (request,), (_AT_ONCE,)))
+            if counts[0] == len(request):
+                counts.extend(map(self._receive_into, (buffer,)))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._raise(error)
+
+    def _raise(self, error: OSError) -> NoReturn:
+        """Raise what the system said as `Disconnected`, and as it is what a signal handler raised."""
+        if error.errno is None:
+            raise error
+        raise disconnected(error) from error
 
     def close(self) -> None:
         """Close both directions at once; in a fork, whose parent's the link is, neither. Idempotent."""
@@ -176,6 +223,11 @@ def shut(stream: socket.socket) -> None:
     with contextlib.suppress(OSError):  # already closed, here or by the peer
         stream.shutdown(socket.SHUT_RDWR)
     stream.close()
+
+
+def timeval(seconds: float) -> bytes:
+    """Return a time as the system's own struct of seconds and microseconds."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def deadline_of(timeout: float | None) -> float | None:

@@ -152,14 +152,7 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             SessionClosed: the environment was closed.
             Disconnected: the connection broke; reset connects again.
         """
-        timestep = self._use("step", lambda session: session.step(action))
-        return (
-            timestep.observation,
-            timestep.reward,
-            timestep.terminated,
-            timestep.truncated,
-            timestep.info,
-        )
+        return self._use("step", lambda session: session.step(action))
 
     def render(self) -> Any:
         """Return a rendering in the mode that the environment was made with; None without one.

@@ -10,10 +10,11 @@ from capenv.errors import CapenvError
 from capenv.remote import descriptions, handshake, session_messages
 from capenv.remote.interfaces import GATE, PLAYABLE, SESSION
 from capenv.remote.session_messages import SessionMessages
+from capenv.remote.step_calls import Step, StepCalls
 from capenv.rpc.capability import Capability, innermost
 from capenv.url import CapabilityURL
 from capenv.values import Reading
-from capenv.worlds import ResetResult, SessionDescription, TimeStep
+from capenv.worlds import ResetResult, SessionDescription
 
 _CLOSE_SECONDS = 1.0
 
@@ -31,6 +32,7 @@ class BlockingSession:
         self._connection = connection
         self._capability = capability
         self._messages = SessionMessages(description.environment)
+        self._steps = StepCalls(connection, capability, self._messages)
 
     @classmethod
     def open(
@@ -91,11 +93,9 @@ class BlockingSession:
         content = self._connection.ask(self._capability, SESSION["reset"], params)
         return self._messages.read_reset_result(content)
 
-    def step(self, action: Any) -> TimeStep:
+    def step(self, action: Any) -> Step:
         """`Session.step`."""
-        params = self._messages.write_step(action)
-        content = self._connection.ask(self._capability, SESSION["step"], params)
-        return self._messages.read_time_step(content)
+        return self._steps.step(action)
 
     def render(self) -> Any:
         """`Session.render`."""

@@ -15,10 +15,13 @@ from capenv.remote.interfaces import (
     check_version,
     write_hello,
 )
+from capenv.remote.repeated_steps import RepeatedSteps
 from capenv.remote.session_messages import SessionMessages
+from capenv.remote.step_shapes import action_shape, time_step_shape
 from capenv.rpc.capability import Content, Hosted
+from capenv.rpc.repeats import Repeatable
 from capenv.rpc.servant import Request, Servant
-from capenv.worlds import Environment, Host, Session, World
+from capenv.worlds import Environment, Host, Session, TimeStep, World
 
 _log = logging.getLogger("capenv.remote")
 
@@ -186,11 +189,22 @@ class SessionServant(Servant):
 
     def step(self, request: Request) -> Content:
         """`Session.step`."""
-        timestep = self._session.step(self._messages.read_step(request.params))
+        return self._answer_step(self._session.step(self._messages.read_step(request.params)))
+
+    def repeatable(
+        self, interface_id: int, method_id: int, params: Content, results: Content
+    ) -> Repeatable | None:
+        """Return how to carry out steps alike."""
+        if (interface_id, method_id) != (SESSION["step"].interface_id, SESSION["step"].id):
+            return None
+        asked, told = action_shape(params), time_step_shape(results)
+        if asked is None or told is None:
+            return None
+        return RepeatedSteps(self._session, self._messages, self._answer_step, asked, told)
+
+    def _answer_step(self, timestep: TimeStep) -> Content:
         try:
-            return self._messages.write_time_step(
-                request.results(), timestep, self._session.check_observations
-            )
+            return self._messages.write_time_step(timestep, self._session.check_observations)
         except EnvironmentFailed:
             self._session.fail()
             raise

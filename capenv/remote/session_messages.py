@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from capenv.errors import BadSettings, EnvironmentFailed, SpaceError
+from capenv.link import Buffer
 from capenv.remote.interfaces import SESSION
+from capenv.remote.step_shapes import TERMINATED, TRUNCATED
 from capenv.rpc.capability import Content
+from capenv.rpc.patterns import Fields
 from capenv.values import (
     ElementCodec,
     Reading,
@@ -25,6 +28,7 @@ _WARNINGS: Final = 1000
 """After so many names of what an info could not tell, no more are told of: they may change at every step."""
 
 _log = logging.getLogger("capenv.remote")
+_OBSERVATION = Reading("an observation")
 _RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
 
 
@@ -50,6 +54,19 @@ class SessionMessages:
         params = _STEP.params.new()
         self._actions.write(params.init("action"), action)
         return _STEP.params.content(params)
+
+    def pack_action(self, action: Any) -> tuple[Fields, Buffer] | None:
+        """Return fields and frame of the params of `step`, None where they are of no such shape.
+
+        Raises:
+            OutsideSpace: the action is not an element of the action space.
+        """
+        return self._actions.pack_repeatedly(action)
+
+    def unpack_observation(self, frame: bytearray | memoryview) -> Any:
+        """Return the observation of a frame, whose length is right. Its arrays view the frame."""
+        with _OBSERVATION:
+            return self._observations.unpack_frame(frame)
 
     @Reading("the results of a reset")
     def read_reset_result(self, content: Content) -> ResetResult:
@@ -85,6 +102,32 @@ class SessionMessages:
         """
         return self._actions.read(reader.action)
 
+    def unpack_action(self, fields: Fields, frame: memoryview) -> Any:
+        """Return the action in fields and frame of the params of `step`.
+
+        Raises:
+            OutsideSpace: it is not an element of the action space.
+        """
+        if fields:
+            return self._actions.admit(fields[0])
+        return self._actions.unpack_frame(bytearray(frame), check=True)
+
+    def pack_time_step(self, timestep: TimeStep, check: bool) -> tuple[Fields, Buffer] | None:
+        """Return fields and frame of the results of `step`, None where they are of no such shape.
+
+        The frame may be a view of the observation's own memory.
+        """
+        if timestep.info or type(timestep.reward) is not float:
+            return None
+        try:
+            frame, beside = self._observations.pack(timestep.observation, check=check)
+        except SpaceError:
+            return None  # which is said in general
+        if beside or not len(frame):
+            return None
+        ends = timestep.terminated * TERMINATED | timestep.truncated * TRUNCATED
+        return (timestep.reward, ends), frame
+
     def write_reset_result(self, builder: Any, result: ResetResult, check: bool) -> Content:
         """Return the results of `reset`. `check`: whether the observation must be within its bounds.
 
@@ -96,12 +139,13 @@ class SessionMessages:
         write_value(builder.init("seed"), result.seed)
         return _RESET.results.content(builder)
 
-    def write_time_step(self, builder: Any, timestep: TimeStep, check: bool) -> Content:
+    def write_time_step(self, timestep: TimeStep, check: bool) -> Content:
         """Return the results of `step`. `check`: whether the observation must be within its bounds.
 
         Raises:
             EnvironmentFailed: the observation is not an element of its space, or the reward no number.
         """
+        builder = _STEP.results.new()
         self._write_observation(builder, "step", timestep.observation, check)
         if type(timestep.reward) is float:
             builder.reward = timestep.reward

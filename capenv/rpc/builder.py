@@ -66,6 +66,10 @@ class Builder:
         self.segment[place << 3 : (place << 3) + len(data)] = data
         _U64(self.segment, slot << 3, 1 | (place - slot - 1) << 2 | 2 << 32 | len(data) << 35)
 
+    def at(self, place: int) -> int:
+        """Return the word at `place`."""
+        return int.from_bytes(self.segment[place << 3 : (place + 1) << 3], "little")
+
     def word(self, place: int, value: int) -> None:
         """Set the word at `place`."""
         _U64(self.segment, place << 3, value & _MASK)

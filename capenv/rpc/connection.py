@@ -9,7 +9,7 @@ The rules are those of `rpc.capnp`; each place names the message and field that 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from capenv.errors import (
@@ -46,6 +46,7 @@ from capenv.rpc.pointers import Segments
 from capenv.rpc.question import Question
 from capenv.rpc.questions import Questions
 from capenv.rpc.references import References, points_back
+from capenv.rpc.repeats import Repeat, Repeats
 from capenv.rpc.tables import RemoteTable
 from capenv.rpc.turn import FOREIGN, Call, Turn
 
@@ -99,6 +100,8 @@ class Connection:
         self._questions = Questions(
             self, self.references, self._answers, self._outbox, self.drops, self.turn
         )
+        self.repeats = Repeats(self.references.exports, self._answer_table)
+        """Calls of the peer's that are known to come again."""
 
     # What the driver asks.
 
@@ -129,10 +132,21 @@ class Connection:
         self._forced = 0
         return self._outbox.take()
 
+    def keep_data_to_send(self) -> None:
+        """Copy what is to be sent, where it is memory that may change."""
+        self._outbox.keep()
+
     @property
     def has_data_to_send(self) -> bool:
         """Whether `data_to_send` would return anything."""
         return bool(self._outbox) or bool(self.drops)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the connection stands, and nothing is to be done or sent."""
+        return (
+            self.closed is None and not self._outbox and not self.drops and not self.turn.has_events
+        )
 
     @property
     def bytes_to_send(self) -> int:
@@ -187,6 +201,34 @@ class Connection:
         self.turn.post(self.turn.deliver, target, call)
         self.turn.run()
         return answer
+
+    def reserve(self) -> Question | None:
+        """Set a question apart for a call that is made again and again; None where there is no room."""
+        try:
+            return None if self.closed is not None else self._questions.reserve()
+        except Overloaded:
+            return None
+
+    def begin(self, question: Question) -> Answer:
+        """Take a call as made in a question that was set apart, and return what it will be answered."""
+        answer = Answer(self)
+        if self.closed is not None:
+            self.settle(answer, Disconnected(str(self.closed)))
+        else:
+            self._questions.begin(question, answer)
+        self.turn.run()
+        return answer
+
+    def received_repeat(self, repeat: Repeat) -> CallReceived:
+        """Take a repeated call of the peer's as an ordinary one, to be answered like one."""
+        answer = self._answers.begin(repeat.answer_id)
+        return CallReceived(
+            answer, repeat.servant, repeat.interface_id, repeat.method_id, Content(())
+        )
+
+    def post(self, buffers: Sequence[Buffer]) -> None:
+        """Have a whole message sent."""
+        self._outbox.append(buffers)
 
     def cancel(self, answer: Answer) -> None:
         """Want no outcome of a call of our own (`Finish`). What was pipelined on it is broken. Idempotent."""

@@ -1,16 +1,17 @@
-"""Messages to Cap'n Proto: an envelope built behind the body that it carries.
+"""Messages to Cap'n Proto: an envelope built around the body that it carries.
 
-A body arrives as a message of its own whose root pointer is word 0 of segment 0. The envelope is
-appended to a copy of that segment, word 0 is pointed at it, and the old root moves into the envelope's
-`content`: nothing of the body moves, so its other segments go out as they are.
+A body arrives as a message of its own whose root pointer is word 0 of segment 0. Where it is of one
+segment, as nearly all are, the envelope takes the place of that word: the root pointer moves into the
+envelope's `content`, and the rest of the body follows as it is, copied only if it is short.
 
-A long first segment is not copied either: the envelope becomes a segment of its own, behind the others, and
-only a new word 0 goes out before the rest of the first.
+Into a body of several segments far pointers lead, which say where in its segment a thing is. So nothing of
+it moves: the envelope is appended to a copy of the first segment. A long one is not copied; then the envelope
+becomes a segment of its own, behind the others, and only a new word 0 goes out before the rest.
 Struct sizes and field places are those of the `rpc.capnp` that ships with pycapnp; a test compares.
 """
 
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from capenv.rpc.builder import Builder, far_pointer, moved
 from capenv.rpc.framing import Segment
@@ -54,6 +55,8 @@ _MANY: Final = 500
 """Segments that a body may have and still get one more: peers refuse 512."""
 _EMPTY: Final = 0xFFFFFFFC
 """The pointer to a struct of no size."""
+_NOTHING: Final = (bytearray(8),)
+_Enveloped: TypeAlias = Abort | Bootstrap | Call | Disembargo | Finish | Release | Resolve | Return
 _SIZES: dict[type, tuple[int, int, int]] = {  # tag in Message, words of data, pointers
     Abort: (1, 1, 2),
     Call: (2, 3, 3),
@@ -68,32 +71,57 @@ _SIZES: dict[type, tuple[int, int, int]] = {  # tag in Message, words of data, p
 
 def encode(message: Message) -> Sequence[Segment]:
     """Return the segments of a message."""
+    body: Segments
     match message:
+        case Unimplemented(message=Unknown(segments=body)) | Unknown(segments=body):
+            return _echoed(body)
+        case Unimplemented():
+            return _echoed(_NOTHING)
         case Call(params=payload) | Return(outcome=Results(payload=payload)):
-            if len(payload.segments[0]) > _COPIED and len(payload.segments) < _MANY:
-                return _spliced(message, payload.segments)
-            segments: list[Segment] = [bytearray(payload.segments[0]), *payload.segments[1:]]
-        case Unimplemented(message=Unknown(segments=inner)) | Unknown(segments=inner):
-            segments = [bytearray(inner[0]), *inner[1:]]
+            body = payload.segments
         case _:
-            segments = [bytearray(8)]
-    body = segments[0]
-    assert isinstance(body, bytearray)
-    builder = Builder(body)
-    content = int.from_bytes(body[:8], "little")
-    envelope = builder.struct(0, *_MESSAGE)
-    if isinstance(message, Unimplemented | Unknown):
-        # The old root is the very message that was not understood; Unimplemented has tag 0.
-        builder.word(envelope + 1, moved(content, envelope + 1))
-        return segments
-    tag, data_words, pointers = _SIZES[type(message)]
-    builder.u16(envelope, 0, tag)
-    place = builder.struct(envelope + 1, data_words, pointers)
-    _write(builder, place, message, content)
+            body = _NOTHING
+    if len(body) == 1:
+        envelope = _envelope(message, int.from_bytes(body[0][:8], "little"))
+        if len(body[0]) <= _COPIED:
+            return [envelope + body[0][8:]]
+        return [(envelope, memoryview(body[0])[8:])]
+    return _appended(message, body)
+
+
+def _envelope(message: _Enveloped, root: int) -> bytearray:
+    """Return the start of a segment whose rest is a body, without its root pointer, which is given."""
+    builder = Builder(bytearray(8))
+    place = _place(builder, message)
+    slot = _write(builder, place, message, root)
+    if slot is not None and root != _EMPTY:
+        # The body's word 1 follows the envelope: all that the root pointer leads to is so much further on.
+        distance = len(builder.segment) // 8 - 1
+        builder.word(slot, moved(builder.at(slot), -distance))
+    return builder.segment
+
+
+def _echoed(message: Segments) -> Sequence[Segment]:
+    """Return the segments of an `Unimplemented` about a message that was not understood."""
+    segments: list[Segment] = [bytearray(message[0]), *message[1:]]
+    builder = Builder(bytearray(message[0]))
+    envelope = builder.struct(0, *_MESSAGE)  # Unimplemented has tag 0
+    root = int.from_bytes(message[0][:8], "little")
+    builder.word(envelope + 1, moved(root, envelope + 1))
+    segments[0] = builder.segment
     return segments
 
 
-def _spliced(message: Call | Return, body: Segments) -> Sequence[Segment]:
+def _appended(message: _Enveloped, body: Segments) -> Sequence[Segment]:
+    """Return the segments of a message whose body is of several."""
+    if len(body[0]) > _COPIED and len(body) < _MANY:
+        return _spliced(message, body)
+    builder = Builder(bytearray(body[0]))
+    _write(builder, _place(builder, message), message, int.from_bytes(body[0][:8], "little"))
+    return [builder.segment, *body[1:]]
+
+
+def _spliced(message: _Enveloped, body: Segments) -> Sequence[Segment]:
     """Return the segments of a message, none of its body copied."""
     first, last = memoryview(body[0]), len(body)
     root = int.from_bytes(first[:8], "little")
@@ -107,27 +135,32 @@ def _spliced(message: Call | Return, body: Segments) -> Sequence[Segment]:
         builder.word(1, far_pointer(0, start))
         builder.word(2, root & ~0xFFFFFFFC)
         content = far_pointer(last, 1) | 4
+    _write(builder, _place(builder, message), message, content)
+    return [(far_pointer(last, 0).to_bytes(8, "little"), first[8:]), *body[1:], segment]
+
+
+def _place(builder: Builder, message: _Enveloped) -> int:
+    """Append the `Message` that word 0 points to, and in it the struct of its kind; return its place."""
     envelope = builder.struct(0, *_MESSAGE)
     tag, data_words, pointers = _SIZES[type(message)]
     builder.u16(envelope, 0, tag)
-    place = builder.struct(envelope + 1, data_words, pointers)
-    _write(builder, place, message, content)
-    return [(far_pointer(last, 0).to_bytes(8, "little"), first[8:]), *body[1:], segment]
+    return builder.struct(envelope + 1, data_words, pointers)
 
 
 def _write(
     builder: Builder,
     place: int,
-    message: Bootstrap | Call | Return | Finish | Resolve | Release | Disembargo | Abort,
+    message: _Enveloped,
     content: int,
-) -> None:
+) -> int | None:
+    """Fill the struct of a message; return the word that holds the content's pointer, if there is one."""
     match message:
         case Bootstrap(question_id=question_id):
             builder.u32(place, 0, question_id)
         case Call():
-            _write_call(builder, place, message, content)
+            return _write_call(builder, place, message, content)
         case Return():
-            _write_return(builder, place, message, content)
+            return _write_return(builder, place, message, content)
         case Finish():
             builder.u32(place, 0, message.question_id)
             # Booleans whose default is true are stored inverted.
@@ -158,9 +191,10 @@ def _write(
             _write_exception(builder, place, exception)
         case _:
             assert_never(message)
+    return None
 
 
-def _write_call(builder: Builder, place: int, call: Call, content: int) -> None:
+def _write_call(builder: Builder, place: int, call: Call, content: int) -> int:
     builder.u32(place, 0, call.question_id)
     builder.u16(place, 2, call.method_id)
     builder.u16(place, 3, call.results_to_yourself)
@@ -168,17 +202,17 @@ def _write_call(builder: Builder, place: int, call: Call, content: int) -> None:
     builder.bit(place, 129, call.no_promise_pipelining)
     builder.bit(place, 130, call.only_promise_pipeline)
     _write_target(builder, place + 3, call.target)
-    _write_payload(builder, place + 4, call.params, content)
+    return _write_payload(builder, place + 4, call.params, content)
 
 
-def _write_return(builder: Builder, place: int, message: Return, content: int) -> None:
+def _write_return(builder: Builder, place: int, message: Return, content: int) -> int | None:
     builder.u32(place, 0, message.answer_id)
     builder.bit(place, 32, not message.release_param_caps)
     builder.bit(place, 33, message.no_finish_needed)
     match message.outcome:
         case Results(payload=payload):
             builder.u16(place, 3, 0)
-            _write_payload(builder, place + 2, payload, content)
+            return _write_payload(builder, place + 2, payload, content)
         case WireException() as exception:
             builder.u16(place, 3, 1)
             _write_exception(builder, builder.struct(place + 2, 1, 2), exception)
@@ -191,15 +225,17 @@ def _write_return(builder: Builder, place: int, message: Return, content: int) -
             builder.u32(place, 2, question_id)
         case _:
             assert_never(message.outcome)
+    return None
 
 
-def _write_payload(builder: Builder, slot: int, payload: Payload, content: int) -> None:
+def _write_payload(builder: Builder, slot: int, payload: Payload, content: int) -> int:
     place = builder.struct(slot, 0, 2)
-    builder.word(place, moved(content, place))
+    builder.word(place, content if content == _EMPTY else moved(content, place))
     if payload.table:
         places = builder.structs(place + 1, len(payload.table), 1, 1)
         for entry, descriptor in zip(places, payload.table, strict=True):
             _write_descriptor(builder, entry, descriptor)
+    return place
 
 
 def _write_descriptor(builder: Builder, place: int, descriptor: Descriptor) -> None:

@@ -6,7 +6,7 @@ the segments (https://capnproto.org/encoding.html#serialization-over-a-stream).
 
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,6 +23,8 @@ _U32 = struct.Struct("<I").unpack_from
 
 Segment: TypeAlias = Buffer | tuple[Buffer, ...]
 """A segment that is to be sent, whole or in pieces."""
+Express: TypeAlias = Callable[[memoryview, int, int], bool]
+"""Shown a message from a place to a place in a chunk, says whether it has dealt with it."""
 
 
 def frame(segments: Sequence[Segment]) -> list[Buffer]:
@@ -45,9 +47,12 @@ class MessageReader:
     takes up memory: the rest is address space.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, express: Express | None = None) -> None:
+        """Begin. `express` is shown every message where it lies, and may take it from there."""
         self._limits = limits
+        self._express = express
         self._chunk = memoryview(bytearray(_CHUNK))
+        self._start = 0
         self._filled = 0
         self._large: memoryview | None = None
         self._large_filled = 0
@@ -56,34 +61,40 @@ class MessageReader:
         """Return the memory to receive into next; never empty."""
         if self._large is not None:
             return self._large[self._large_filled :]
+        if self._start:
+            self._compact()
         return self._chunk[self._filled :]
 
     @property
     def mid_message(self) -> bool:
         """Whether the stream would break off inside a message if it ended now."""
-        return self._filled > 0 or self._large is not None
+        return self._filled > self._start or self._large is not None
 
-    def received(self, count: int) -> list[Segments]:
-        """Take `count` bytes as received into `buffer()`; return the messages now complete.
+    def received(self, count: int) -> Iterator[Segments]:
+        """Take `count` bytes as received into `buffer()`; yield the messages now complete.
+
+        All are to be taken before more is received, or none any more.
 
         Raises:
             ProtocolError: a header asks for more than the limits allow. Nothing was allocated for it.
         """
-        if self._large is not None:
-            self._large_filled += count
-            if self._large_filled < len(self._large):
-                return []
-            message, self._large = self._large, None
-            size = self._size(message, len(message))
-            assert size is not None
-            return [_segments(message, size[0])]
-        self._filled += count
-        return self._cut()
+        if self._large is None:
+            self._filled += count
+            return self._cut()
+        self._large_filled += count
+        if self._large_filled < len(self._large):
+            return iter(())
+        message, self._large = self._large, None
+        size = self._size(message, len(message))
+        assert size is not None
+        if self._express is not None and self._express(message, 0, len(message)):
+            return iter(())
+        return iter([_segments(message, size[0])])
 
-    def _cut(self) -> list[Segments]:
-        messages: list[Segments] = []
-        start, chunk = 0, self._chunk
-        while start < self._filled:
+    def _cut(self) -> Iterator[Segments]:
+        chunk = self._chunk
+        while self._start < self._filled:
+            start = self._start
             size = self._size(chunk[start:], self._filled - start)
             if size is None:
                 break
@@ -94,17 +105,17 @@ class MessageReader:
                     self._large = np.empty(total, np.uint8).data
                     self._large_filled = self._filled - start
                     self._large[: self._large_filled] = chunk[start : self._filled]
-                    start = self._filled
+                    self._start = self._filled
                 break
-            message = memoryview(bytearray(chunk[start : start + total]))
-            messages.append(_segments(message, header))
-            start += total
-        if start:
-            rest = self._filled - start
-            if rest:
-                chunk[:rest] = bytes(chunk[start : self._filled])
-            self._filled = rest
-        return messages
+            self._start = start + total
+            if self._express is None or not self._express(chunk, start, start + total):
+                yield _segments(memoryview(bytearray(chunk[start : start + total])), header)
+
+    def _compact(self) -> None:
+        rest = self._filled - self._start
+        if rest:
+            self._chunk[:rest] = bytes(self._chunk[self._start : self._filled])
+        self._start, self._filled = 0, rest
 
     def _size(self, data: memoryview, available: int) -> tuple[int, int] | None:
         """Return the bytes of the header and of the whole message; None while the header is short."""

@@ -25,10 +25,17 @@ class Outbox:
 
     def post(self, segments: Sequence[Segment]) -> None:
         """Have the segments of an encoded message sent."""
-        buffers = frame(segments)
+        self.append(frame(segments))
+
+    def append(self, buffers: Sequence[Buffer]) -> None:
+        """Have a whole message sent."""
         self._buffers += buffers
         self.bytes += sum(map(len, buffers))
         self._turn.stir(self._connection)
+
+    def keep(self) -> None:
+        """Copy what views memory of others."""
+        self._buffers = [bytes(b) if isinstance(b, memoryview) else b for b in self._buffers]
 
     def take(self) -> list[Buffer]:
         """Take the buffers out."""

@@ -26,7 +26,7 @@ _BYTE, _POINTER, _COMPOSITE = 2, 6, 7
 class Struct:
     """A struct in a message. What lies past its end reads as zero or null, as the encoding asks."""
 
-    __slots__ = ("_data", "_pointers", "pointer_count", "segment", "segments", "start")
+    __slots__ = ("_pointers", "data_words", "pointer_count", "segment", "segments", "start")
 
     def __init__(
         self, segments: Segments, segment: int, start: int, data_words: int, pointer_count: int
@@ -34,13 +34,13 @@ class Struct:
         self.segments = segments
         self.segment = segment
         self.start = start
-        self._data = data_words
+        self.data_words = data_words
         self._pointers = start + data_words
         self.pointer_count = pointer_count
 
     def bit(self, index: int) -> bool:
         """Return the bit at `index`."""
-        if index >= self._data << 6:
+        if index >= self.data_words << 6:
             return False
         return bool(
             self.segments[self.segment][(self.start << 3) + (index >> 3)] >> (index & 7) & 1
@@ -48,21 +48,21 @@ class Struct:
 
     def u16(self, index: int) -> int:
         """Return the 16-bit field at `index`, in units of its size."""
-        if index >= self._data << 2:
+        if index >= self.data_words << 2:
             return 0
         value: int = _U16(self.segments[self.segment], (self.start << 3) + (index << 1))[0]
         return value
 
     def u32(self, index: int) -> int:
         """Return the 32-bit field at `index`, in units of its size."""
-        if index >= self._data << 1:
+        if index >= self.data_words << 1:
             return 0
         value: int = _U32(self.segments[self.segment], (self.start << 3) + (index << 2))[0]
         return value
 
     def u64(self, index: int) -> int:
         """Return the 64-bit field at `index`, in units of its size."""
-        if index >= self._data:
+        if index >= self.data_words:
             return 0
         value: int = _U64(self.segments[self.segment], (self.start + index) << 3)[0]
         return value

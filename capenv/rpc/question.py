@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class QuestionState(enum.Enum):
     """How far a question is."""
 
+    RESERVED = enum.auto()
+    """Set apart for a call that is made again and again (`capenv.rpc.repeats`)."""
     ASKED = enum.auto()
     """Neither returned nor finished."""
     CANCELED = enum.auto()
@@ -29,6 +31,7 @@ class QuestionState(enum.Enum):
 class QuestionInput(enum.Enum):
     """What happens to a question."""
 
+    ASK = enum.auto()
     RETURN = enum.auto()
     RETURN_NO_FINISH_NEEDED = enum.auto()
     FINISH = enum.auto()
@@ -36,6 +39,8 @@ class QuestionInput(enum.Enum):
 
 
 TRANSITIONS: Final = {
+    (QuestionState.RESERVED, QuestionInput.ASK): QuestionState.ASKED,
+    (QuestionState.RESERVED, QuestionInput.DISCONNECT): QuestionState.DONE,
     (QuestionState.ASKED, QuestionInput.RETURN): QuestionState.RETURNED,
     (QuestionState.ASKED, QuestionInput.RETURN_NO_FINISH_NEEDED): QuestionState.DONE,
     (QuestionState.ASKED, QuestionInput.FINISH): QuestionState.CANCELED,

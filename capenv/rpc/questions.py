@@ -49,6 +49,27 @@ class Questions:
         self._drops = drops
         self._turn = turn
         self._table: LocalTable[Question] = LocalTable("questions")
+        self._reserved = 0
+
+    def reserve(self) -> Question:
+        """Set a question apart for a call that is made again and again.
+
+        Raises:
+            Overloaded: too many calls await their answers.
+        """
+        self._check_room()
+        question = Question(self._connection, self._drops, None)
+        question.state = QuestionState.RESERVED
+        question.id = self._table.add(question)
+        self._reserved += 1
+        return question
+
+    def begin(self, question: Question, answer: Answer) -> None:
+        """Take a call as made in a question that was set apart, which from now on is like any other."""
+        question.fire(QuestionInput.ASK)
+        self._reserved -= 1
+        question.answer = answer
+        answer.carry(question, self._turn)
 
     def bootstrap(self, answer: Answer) -> None:
         """Ask for the peer's first capability (`Bootstrap`)."""
@@ -60,8 +81,7 @@ class Questions:
         """Send a call (`Call`). One that cannot be sent is answered at once, by its failure."""
         answer = call.answer
         try:
-            if len(self._table) >= self._connection.limits.questions:
-                raise Overloaded("too many calls await their answers; await some first")
+            self._check_room()
             target = self._references.route(route)
             described = self._references.describe(call.content)
         except CapenvError as error:
@@ -96,9 +116,7 @@ class Questions:
 
     def receive_return(self, message: Return) -> None:
         """`Return`: the outcome of a question."""
-        question = self._table.get(message.answer_id)
-        if question.state is QuestionState.RETURNED:
-            raise ProtocolError("the peer answered a question twice")
+        question = self._asked(message.answer_id)
         self._take_back(question, released=message.release_param_caps)
         canceled = question.state is QuestionState.CANCELED
         outcome: Outcome | Answer | None = None
@@ -130,9 +148,7 @@ class Questions:
 
     def receive_unimplemented(self, question_id: int, error: CapenvError) -> None:
         """Take notice that the peer cannot do such a call (`Message.unimplemented`)."""
-        question = self._table.get(question_id)
-        if question.state is QuestionState.RETURNED:
-            raise ProtocolError("the peer answered a question twice")
+        question = self._asked(question_id)
         self._take_back(question, released=True)  # the peer took nothing out of the message
         canceled = question.state is QuestionState.CANCELED
         self._returned(question, no_finish_needed=True)
@@ -172,6 +188,7 @@ class Questions:
 
     def drain(self) -> list[Question]:
         """Take every question out."""
+        self._reserved = 0
         return self._table.drain()
 
     def disconnect(self, questions: list[Question], error: CapenvError) -> None:
@@ -182,6 +199,20 @@ class Questions:
             if answer is not None:
                 lost = Disconnected(str(error))
                 self._turn.post(answer.connection.settle, answer, lost)
+
+    def _asked(self, question_id: int) -> Question:
+        question = self._table.get(question_id)
+        match question.state:
+            case QuestionState.RETURNED:
+                raise ProtocolError("the peer answered a question twice")
+            case QuestionState.RESERVED:
+                raise ProtocolError("the peer answered a question that was not asked")
+            case _:
+                return question
+
+    def _check_room(self) -> None:
+        if len(self._table) >= self._connection.limits.questions:
+            raise Overloaded("too many calls await their answers; await some first")
 
     def _add(self, answer: Answer | None) -> Question:
         question = Question(self._connection, self._drops, answer)
@@ -201,4 +232,4 @@ class Questions:
             question.fire(QuestionInput.RETURN)
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._table) - self._reserved

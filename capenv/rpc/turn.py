@@ -104,6 +104,16 @@ class Turn:
         """Note what happened on a connection. A vat has one queue, or calls would lose their order."""
         self._events.append((connection, event))
 
+    @property
+    def free(self) -> bool:
+        """Whether nothing is being carried out, and nothing waits to be."""
+        return not (self._carrying_out or self._running or self._events or self._posted)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there is an event to take."""
+        return bool(self._events)
+
     def next_event(self) -> "tuple[Peer, Event] | None":
         """Take the next event, and the connection that it is of."""
         return self._events.popleft() if self._events else None

@@ -17,6 +17,7 @@ from capenv.values.reading import Budget, Reading
 from capenv.values.spaces import write_space
 
 Space = spaces.Space[Any]
+_INT64 = 1 << 63
 _Slot = tuple[Fixed | None, int]
 """A leaf's member and offset; no member if it always rides beside."""
 
@@ -94,6 +95,24 @@ class ElementCodec:
                 beside.append((index, value))
         return b"" if len(beside) == len(leaves) else frame, beside
 
+    def pack_repeatedly(
+        self, element: Any
+    ) -> tuple[tuple[()] | tuple[int], bytes | bytearray | memoryview] | None:
+        """Return an element as one integer and no frame, or as none and the frame; None if it is neither.
+
+        Raises:
+            OutsideSpace: It is not an element of the space.
+        """
+        if self._sole is None:
+            frame, beside = self.pack(element)
+            return None if beside or not frame else ((), frame)
+        value = self._admit(self._sole, element, True)
+        if self._sole.fits(value):
+            return (), self._sole.dump(value)
+        if type(value) is int and -_INT64 <= value < _INT64:
+            return (value,), b""
+        return None
+
     @staticmethod
     def write_value(builder: Any, element: Any) -> None:
         """Fill an `Element` builder with an element whose space is not known yet.
@@ -145,6 +164,13 @@ class ElementCodec:
             return self._conform(_assemble(self._root, leaves), check)
         return _assemble(self._root, leaves)
 
+    def unpack_frame(self, frame: bytearray | memoryview, *, check: bool = False) -> Any:
+        """Return the element of a frame of the right length with nothing beside it, as `unpack` does."""
+        if self._sole is not None:
+            element = self._sole.unpack(frame, 0)
+            return self._admit(self._sole, element, True) if check else element
+        return self.unpack(frame, {}, check=check)
+
     def _unpack_leaves(
         self, frame: bytearray | memoryview, beside: Mapping[int, Any]
     ) -> Iterator[Any]:
@@ -178,6 +204,14 @@ class ElementCodec:
         except UnrepresentableError as error:
             where = self.layout.leaves[index].path or "/"
             raise OutsideSpace(f"the {self._what} at {where} cannot be sent: {error}") from error
+
+    def admit(self, element: Any) -> Any:
+        """Return an element of the space as it is.
+
+        Raises:
+            OutsideSpace: It is none.
+        """
+        return self._admit(self._root, element, True)
 
     def _conform(self, element: Any, check: bool) -> Any:
         return self._admit(self._root, element, check)

@@ -55,14 +55,12 @@ class Peer:
             buffer[:count] = data[:count]
             data = data[count:]
             try:
-                messages = self._reader.received(count)
+                for segments in self._reader.received(count):
+                    self.core.receive(segments)
+                    self.pump()
+                    self._wake(None)
             except ProtocolError as error:
                 self.core.abort(error)
-                messages = []
-            for segments in messages:
-                self.core.receive(segments)
-                self.pump()
-                self._wake(None)
         self.pump()
         return self.core.closed is None
 

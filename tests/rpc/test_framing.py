@@ -140,5 +140,5 @@ def test_what_is_only_announced_takes_no_memory() -> None:
     for reader in readers:
         announced = struct.pack("<II", 0, (64 << 17) - 1)
         reader.buffer()[: len(announced)] = announced
-        assert reader.received(len(announced)) == []
+        assert list(reader.received(len(announced))) == []
     assert resident() - before < 64 << 20, "of the 1,280 MiB announced"

@@ -1,0 +1,208 @@
+"""Calls made again and again: ours, and the peer's.
+
+The first is made and answered like any other. From what passed, patterns are made of the messages that
+would pass next time; whoever knows them needs no tables, for such a call is answered before anything else
+happens. Wherever something is not as expected the call becomes an ordinary one.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import attrs
+
+from capenv.link import Buffer
+from capenv.rpc.answer import Answer
+from capenv.rpc.capability import Capability, Content, Hosted, Imported, innermost
+from capenv.rpc.encoding import encode
+from capenv.rpc.events import CallReceived
+from capenv.rpc.exports import Export, Exports
+from capenv.rpc.interface import Method
+from capenv.rpc.messages import Call, Finish, ImportedTarget, Message, Payload, Results, Return
+from capenv.rpc.patterns import HEADER, Fields, Pattern, Shape, framed, sole
+from capenv.rpc.pointers import Struct, follow
+from capenv.rpc.question import Question
+from capenv.rpc.tables import RemoteTable
+
+_KEY: Final = 96
+"""Bytes at the start of a call, header and envelope and target, that tell one from another."""
+_MOST: Final = 4096
+"""Calls of one peer whose patterns are kept."""
+_LONGEST: Final = 1 << 16
+"""Bytes of a message that is looked at: what lies in a reader's chunk."""
+_RETURN, _CALL = 3, 2
+
+
+class Repeatable(Protocol):
+    """How to carry out calls that differ in their numbers and frame alone."""
+
+    params: Shape
+    results: Shape
+
+    def __call__(self, fields: Fields, frame: memoryview) -> "tuple[Fields, Buffer] | Content":
+        """Carry out a call, and return fields and frame of the results, or results of another shape.
+
+        The frame given is memory of the connection's, for as long as this runs; the frame returned is not
+        changed before it is sent or copied.
+        """
+
+
+class RepeatedCall:
+    """A call of ours, in a question that is set apart for it."""
+
+    __slots__ = ("due", "finish", "question", "request", "response", "target")
+
+    def __init__(
+        self,
+        target: Imported,
+        question: Question,
+        request: Pattern,
+        response: Pattern,
+        *,
+        finish_needed: bool,
+    ) -> None:
+        self.target = target  # held, as the messages name it
+        self.question = question
+        self.request = request
+        self.response = response
+        self.due = b""
+        """The Finish of the last such call, which goes out before the next."""
+        finish = encode(Finish(question.id, release_result_caps=False))[0]
+        assert isinstance(finish, bytearray)
+        self.finish = framed(finish) if finish_needed else b""
+        """What is due once such a call was answered."""
+
+
+@attrs.frozen(eq=False)
+class Example:
+    """A call that was made in the ordinary way, and what came back: enough to repeat it."""
+
+    target: Capability
+    method: Method
+    params: Content
+    returned: bytes
+    """The whole message of the Return."""
+
+    def repeated(
+        self, reserve: Callable[[], Question | None], params: Shape, results: Shape
+    ) -> RepeatedCall | None:
+        """Return the call in a question of its own; None where it cannot be repeated.
+
+        Args:
+            reserve: sets a question apart.
+            params: where the params differ from time to time.
+            results: where the results do.
+        """
+        if not self.returned:
+            return None
+        target = innermost(self.target)
+        segments = [memoryview(bytearray(self.returned))[HEADER:]]
+        root = follow(segments, 0, 0)
+        if (
+            not isinstance(target, Imported)
+            or not sole(self.params.segments)
+            or not isinstance(root, Struct)
+            or root.u16(0) != _RETURN
+            or (question := reserve()) is None
+        ):
+            return None
+        returned = root.struct(0)
+        segments[0][returned.start << 3 : (returned.start << 3) + 4] = question.id.to_bytes(
+            4, "little"
+        )
+        call = Call(
+            question.id,
+            ImportedTarget(target.id),
+            self.method.interface_id,
+            self.method.id,
+            Payload(self.params.segments),
+        )
+        request = _pattern(call, self.params, params)
+        response = Pattern(framed(segments[0]), results.moved(HEADER))
+        finish_needed = not returned.bit(33)  # Return.noFinishNeeded
+        return RepeatedCall(target, question, request, response, finish_needed=finish_needed)
+
+
+@attrs.frozen(eq=False)
+class Repeat:
+    """A call of the peer's that is known to come again."""
+
+    answer_id: int
+    export: Export
+    servant: Any
+    interface_id: int
+    method_id: int
+    request: Pattern
+    response: Pattern
+    act: Repeatable
+
+
+class Repeats:
+    """The calls of one peer that are known to come again, by how their messages begin."""
+
+    def __init__(self, exports: Exports, answers: RemoteTable[Answer]) -> None:
+        self._exports = exports
+        self._answers = answers
+        self._known: dict[bytes, Repeat] = {}
+
+    def find(self, chunk: memoryview, start: int, stop: int) -> Repeat | None:
+        """Return what the message at a place in a chunk repeats, if it does and may."""
+        repeat = self._known.get(bytes(chunk[start : start + _KEY]))
+        if repeat is None or repeat.request.size != stop - start:
+            return None
+        if not self._exports.current(repeat.export):
+            self._known.clear()  # whatever else was let go with it
+            return None
+        return None if self._answers.find(repeat.answer_id) else repeat
+
+    def learn(
+        self, message: bytes, received: CallReceived, results: Content, act: Repeatable
+    ) -> None:
+        """Know a call again that was answered at once, and in the ordinary way."""
+        params = received.content
+        segments = [memoryview(message)[HEADER:]]
+        root = follow(segments, 0, 0)
+        if (
+            not _KEY < len(message) <= _LONGEST
+            or len(self._known) >= _MOST
+            or not isinstance(root, Struct)
+            or root.u16(0) != _CALL
+            or not sole(params.segments)
+            or not sole(results.segments)
+            or params.capabilities
+            or results.capabilities
+        ):
+            return
+        call = root.struct(0)
+        target = call.struct(0)
+        if target.u16(2) or call.u16(3) or call.bit(130):
+            return  # no import, or the results are to be kept, or not to be returned
+        export = self._exports.find(target.u32(0))
+        if export is None or not isinstance(export.target, Hosted):
+            return
+        shape = act.params.moved(HEADER)
+        if any(place < _KEY for place, _ in shape.fields) or (
+            shape.frame[1] and shape.frame[0] < _KEY
+        ):
+            return
+        answer_id = call.u32(0)
+        returned = Return(answer_id, Results(Payload(results.segments)), no_finish_needed=True)
+        response = _pattern(returned, results, act.results)
+        request = Pattern(message, shape)
+        self._known[message[:_KEY]] = Repeat(
+            answer_id,
+            export,
+            received.servant,
+            received.interface_id,
+            received.method_id,
+            request,
+            response,
+            act,
+        )
+
+
+def _pattern(message: Message, content: Content, shape: Shape) -> Pattern:
+    """Return the pattern of messages around contents of a shape."""
+    (buffer,) = encode(message)
+    whole = b"".join(buffer) if isinstance(buffer, tuple) else buffer
+    # All of the body but its root pointer stands at the end of the message.
+    return Pattern(framed(whole), shape.moved(HEADER + len(whole) - len(content.segments[0])))
