@@ -90,8 +90,7 @@ def play(
     reset()
     for steps in requests(detail):
         times: list[float] = []
-        for _ in range(steps):
-            action = sample()
+        for action in [sample() for _ in range(steps)]:
             begin = time.perf_counter()
             done = step(action)
             times.append(time.perf_counter() - begin)

@@ -146,14 +146,20 @@ class BlockingConnection:
             CapenvError: the call failed, and is of no more use.
         """
         request = call.due + call.request.join(fields, frame)
-        if not self._lock.try_enter():
+        if not self._lock.acquire(False):
             return self._repeat_in_earnest(call, request)
         try:
             # All that need not be called is not: this is what the speed of a step hangs on.
-            if self._flight is not None or self._unsent or self._changing or not self.core.quiet:
+            buffer = self._reader.free_chunk()
+            if (
+                self._flight is not None
+                or self._unsent
+                or self._changing
+                or buffer is None
+                or not self.core.quiet
+            ):
                 return self._repeat_in_earnest(call, request)
             response, moved = call.response, self._moved
-            buffer = self._reader.buffer()
             moved.clear()
             self._request = request
             self._flight = call
@@ -172,7 +178,7 @@ class BlockingConnection:
                     return results, received
             return self._go_on_with_flight()
         finally:
-            self._lock.__exit__(None, None, None)
+            self._lock.release()
 
     def _repeat_in_earnest(self, call: RepeatedCall, request: bytes) -> Content:
         with self._interrupts:

@@ -65,6 +65,15 @@ class Link(Protocol):
             Disconnected: the peer is gone.
         """
 
+    def receive_soon(self, buffer: memoryview) -> int | None:
+        """Put bytes at the start of `buffer` that come within a moment, and return how many, or None.
+
+        No checkpoint: nothing else runs meanwhile. To be called behind an answer that the peer waits for.
+
+        Raises:
+            Disconnected: the link broke.
+        """
+
     async def receive_into(self, buffer: memoryview) -> int:
         """Wait for bytes and put them at the start of `buffer`; return how many, 0 at the end.
 

@@ -204,9 +204,20 @@ class VatConnection:
         prompt = _PROMPT_MESSAGES
         while self.core.closed is None:
             try:
-                count = await self._link.receive_into(reader.buffer())
-                self._taking = True
+                buffer, between = reader.buffer(), not reader.mid_message
+                count = await self._link.receive_into(buffer)
                 self._heard = trio.current_time()
+                while between and self._express(buffer, 0, count):
+                    self._send_now()
+                    soon = self._link.receive_soon(buffer)
+                    if soon is None:
+                        break
+                    count = soon
+                else:
+                    between = False
+                if between:
+                    continue
+                self._taking = True
                 if count == 0:
                     self.core.disconnect(Disconnected("the peer closed the connection"))
                 for segments in reader.received(count):
@@ -215,8 +226,10 @@ class VatConnection:
                     self._learn(segments)
                     if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
                         prompt -= 1
+                        self._taking = False
                         self._send_now()
                         await self._drain()
+                        self._taking = True
             except Disconnected as error:
                 self.core.disconnect(error)
             except ProtocolError as error:
@@ -231,20 +244,12 @@ class VatConnection:
 
     def _express(self, chunk: memoryview, start: int, stop: int) -> bool:
         """Answer a call at once, before it is looked at closely, if it is known to be like another."""
-        repeat = self.core.repeats.find(chunk, start, stop)
-        fields = None if repeat is None else repeat.request.read(chunk, start)
-        turn = self.core.turn
-        started = turn.started
-        if (
-            repeat is None
-            or fields is None
-            or self._held
-            or self._full()
-            or not turn.free
-            or repeat.servant.stream is not None
-            or not (started is None or (isinstance(started, trio.Event) and started.is_set()))
-        ):
+        found = self.core.repeats.find(chunk, start, stop)
+        if found is None or self._held or not self.core.turn.free or self._full():
             self._shown = bytes(chunk[start:stop]) if stop - start <= _SHOWN_BYTES else b""
+            return False
+        repeat, fields = found
+        if repeat.servant.stream is not None:
             return False
         request, response = repeat.request, repeat.response
         frame = chunk[start + request.frame_start : start + request.frame_stop]
@@ -431,8 +436,8 @@ class VatConnection:
                 try:
                     await before.wait()
                 finally:
-                    started.set()
-            started.set()
+                    self._started(started)
+            self._started(started)
             with scope:
                 try:
                     if before is not None:
@@ -458,6 +463,11 @@ class VatConnection:
                 # The connection ends, which tells the peer why; others may wait for the object all the same.
                 self._go_on_with_stream(call, None)
             self._pump()
+
+    def _started(self, started: trio.Event) -> None:
+        started.set()
+        if self.core.turn.started is started:
+            self.core.turn.started = None
 
     def _finish(self, call: CallReceived, outcome: Content | TailCall | Exception) -> None:
         if isinstance(outcome, Exception):

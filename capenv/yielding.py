@@ -10,10 +10,12 @@ _MOMENT = 0.0005
 class YieldingLock:
     """A re-entrant lock, in ``with`` blocks."""
 
-    __slots__ = ("_condition", "_lock", "_wanting")
+    __slots__ = ("_condition", "_lock", "_wanting", "acquire", "release")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self.acquire, self.release = self._lock.acquire, self._lock.release
+        """Those of any lock, for who cannot wait: `acquire(False)`."""
         self._condition = threading.Condition(self._lock)
         self._wanting: deque[None] = deque()  # appending and popping are atomic, as counting is not
 
@@ -24,10 +26,6 @@ class YieldingLock:
                 self._lock.acquire()
             finally:
                 self._wanting.pop()
-
-    def try_enter(self) -> bool:
-        """Enter if no other thread is in; say whether that was so."""
-        return self._lock.acquire(blocking=False)
 
     def __exit__(
         self,

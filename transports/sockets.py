@@ -5,7 +5,6 @@ import errno
 import os
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
@@ -14,6 +13,7 @@ import trio
 
 from capenv.errors import DeadlineExceeded, Disconnected
 from capenv.link import Buffer
+from capenv.transports.patience import BusyPolling, Lingering, timeval
 
 MAX_BUFFERS: Final = 1024
 """How many buffers Linux takes in one sendmsg: IOV_MAX."""
@@ -23,6 +23,8 @@ SLICE: Final = 0.02
 """Seconds that a receive waits in the system, before it looks at deadlines and at other threads."""
 MAX_WAIT: Final = 3600.0
 """Seconds of one poll, whose argument is a C int of milliseconds."""
+_FLOOD: Final = 4096
+"""Bytes in one receive, behind which more are likely to be there already."""
 _AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 CLOSED_HERE: Final = "the connection was closed on this side; connect again"
 
@@ -34,8 +36,10 @@ class SocketLink:
     """
 
     def __init__(self, stream: socket.socket) -> None:
-        stream.setblocking(False)
         self._socket = stream
+        self._flooded = False
+        self._busy = BusyPolling.on(stream)
+        self._lingering = Lingering(stream)
 
     async def send(self, buffers: Sequence[Buffer]) -> None:
         """Send every byte of the buffers, in order.
@@ -48,7 +52,7 @@ class SocketLink:
                 batch = buffers[start : start + MAX_BUFFERS]
                 while batch:
                     try:
-                        sent = self._socket.sendmsg(batch, (), socket.MSG_NOSIGNAL)
+                        sent = self._socket.sendmsg(batch, (), _AT_ONCE)
                     except BlockingIOError:
                         await trio.lowlevel.wait_writable(self._socket)
                     else:
@@ -64,22 +68,28 @@ class SocketLink:
         Raises:
             Disconnected: the link broke.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._socket.fileno() < 0:
+            await trio.lowlevel.checkpoint()
+            raise Disconnected(CLOSED_HERE)
         try:
-            # Bytes are often there already; then going through the poller would double the cost.
-            try:
-                count = self._socket.recv_into(buffer)
-            except BlockingIOError:
-                pass
-            else:
-                await trio.lowlevel.cancel_shielded_checkpoint()  # let others run in a flood
-                return count
+            if self._flooded:  # then going through the poller would double the cost
+                await trio.lowlevel.checkpoint_if_cancelled()
+                try:
+                    count = self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    pass
+                else:
+                    await trio.lowlevel.cancel_shielded_checkpoint()  # let others run
+                    return count
             while True:
                 await trio.lowlevel.wait_readable(self._socket)
                 try:
-                    return self._socket.recv_into(buffer)
+                    count = self._socket.recv_into(buffer, 0, socket.MSG_DONTWAIT)
                 except BlockingIOError:
-                    pass
+                    continue
+                self._flooded = count >= _FLOOD
+                self._lingering.begin()
+                return count
         except (OSError, trio.ClosedResourceError) as error:
             raise disconnected(error) from error
 
@@ -90,14 +100,33 @@ class SocketLink:
             Disconnected: the peer is gone.
         """
         try:
+            if len(buffers) == 1:
+                sent = self._socket.send(buffers[0], _AT_ONCE)
+                return () if sent == len(buffers[0]) else unsent(buffers, sent)
             while buffers:
-                sent = self._socket.sendmsg(buffers[:MAX_BUFFERS], (), socket.MSG_NOSIGNAL)
+                sent = self._socket.sendmsg(buffers[:MAX_BUFFERS], (), _AT_ONCE)
                 buffers = unsent(buffers, sent)
         except BlockingIOError:
             pass
         except OSError as error:
             raise disconnected(error) from error
         return buffers
+
+    def receive_soon(self, buffer: memoryview) -> int | None:
+        """Put bytes at the start of `buffer` that come within a moment, and return how many, or None.
+
+        No checkpoint: nothing else runs meanwhile. To be called behind an answer that the peer waits for.
+
+        Raises:
+            Disconnected: the link broke.
+        """
+        counts: list[int] = []
+        try:
+            if self._busy is not None and self._busy.receive(buffer, counts):
+                return counts[0]
+            return self._lingering.receive(buffer)
+        except OSError as error:
+            raise disconnected(error) from error
 
     async def aclose(self) -> None:
         """Close both directions at once. Idempotent, and no checkpoint."""
@@ -120,6 +149,7 @@ class BlockingSocketLink:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(SLICE))
         self._socket = stream
         self._send, self._receive_into = stream.send, stream.recv_into
+        self._busy = BusyPolling.on(stream)
         self._process = os.getpid()
         # One each, since a poll object serves one thread at a time.
         self._readable, self._writable = select.poll(), select.poll()
@@ -181,7 +211,9 @@ class BlockingSocketLink:
         """
         try:
             counts.extend(map(self._send, (request,), (_AT_ONCE,)))
-            if counts[0] == len(request):
+            if counts[0] == len(request) and not (
+                self._busy and self._busy.receive(buffer, counts)
+            ):
                 counts.extend(map(self._receive_into, (buffer,)))
         except BlockingIOError:
             pass
@@ -223,11 +255,6 @@ def shut(stream: socket.socket) -> None:
     with contextlib.suppress(OSError):  # already closed, here or by the peer
         stream.shutdown(socket.SHUT_RDWR)
     stream.close()
-
-
-def timeval(seconds: float) -> bytes:
-    """Return a time as the system's own struct of seconds and microseconds."""
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def deadline_of(timeout: float | None) -> float | None:

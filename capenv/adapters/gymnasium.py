@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 ENV_ID = "Remote-v0"
 _ENTRY_POINT = "capenv.adapters.gymnasium:make"
 _LIST = "_list"
+_AT_ONCE = (False,)
+"""The arguments of `acquire`, for `map`."""
 
 
 def make(
@@ -152,7 +154,18 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
             SessionClosed: the environment was closed.
             Disconnected: the connection broke; reset connects again.
         """
-        return self._use("step", lambda session: session.step(action))
+        # As `_use` does, with fewer calls.
+        taken: list[bool] = []
+        try:
+            taken.extend(map(self._using.acquire, _AT_ONCE))
+            session = self._usable("step", taken[0])
+            try:
+                return session.step(action)
+            except Disconnected as error:
+                raise self._ended("step", session, error) from None
+        finally:
+            if taken and taken[0]:
+                self._using.release()
 
     def render(self) -> Any:
         """Return a rendering in the mode that the environment was made with; None without one.
@@ -206,19 +219,8 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
     ) -> Result:
         taken: list[bool] = []
         try:
-            taken.extend(map(self._using.acquire, (False,)))
-            if not taken[0]:
-                raise SessionBusy(
-                    f"{what} while another thread uses this environment; give each thread its own"
-                    " (copy.deepcopy makes one)"
-                )
-            session = self._session
-            if session is None or not session.connected:
-                if not again:
-                    raise self._unusable(what)
-                if session is not None:
-                    session.close()
-                session = self._session = self._open()
+            taken.extend(map(self._using.acquire, _AT_ONCE))
+            session = self._usable(what, taken[0], again=again)
             try:
                 return act(session)
             except Disconnected as error:
@@ -226,6 +228,22 @@ class RemoteEnv(gymnasium.Env[Any, Any]):
         finally:
             if taken and taken[0]:
                 self._using.release()
+
+    def _usable(self, what: str, taken: bool, *, again: bool = False) -> BlockingSession:
+        session = self._session
+        if taken and session is not None and session.connection.connected:
+            return session
+        if not taken:
+            raise SessionBusy(
+                f"{what} while another thread uses this environment; give each thread its own"
+                " (copy.deepcopy makes one)"
+            )
+        if not again:
+            raise self._unusable(what)
+        if session is not None:
+            session.close()
+        self._session = self._open()
+        return self._session
 
     def _ended(self, what: str, session: BlockingSession, error: Disconnected) -> CapenvError:
         if session.connected:

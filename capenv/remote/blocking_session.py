@@ -1,7 +1,7 @@
 """One session played without an event loop: what the Gymnasium adapter drives."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from capenv import transports
@@ -29,10 +29,11 @@ class BlockingSession:
         description: SessionDescription,
     ) -> None:
         self.description = description
-        self._connection = connection
+        self.connection = connection
         self._capability = capability
         self._messages = SessionMessages(description.environment)
-        self._steps = StepCalls(connection, capability, self._messages)
+        self.step: Callable[[Any], Step] = StepCalls(connection, capability, self._messages).step
+        """`Session.step`."""
 
     @classmethod
     def open(
@@ -90,27 +91,23 @@ class BlockingSession:
     def reset(self, seed: int | None, options: Mapping[str, Any] | None) -> ResetResult:
         """`Session.reset`."""
         params = session_messages.write_reset(seed, options)
-        content = self._connection.ask(self._capability, SESSION["reset"], params)
+        content = self.connection.ask(self._capability, SESSION["reset"], params)
         return self._messages.read_reset_result(content)
-
-    def step(self, action: Any) -> Step:
-        """`Session.step`."""
-        return self._steps.step(action)
 
     def render(self) -> Any:
         """`Session.render`."""
         method = SESSION["render"]
-        content = self._connection.ask(self._capability, method, method.params.content())
+        content = self.connection.ask(self._capability, method, method.params.content())
         return session_messages.read_rendering(content)
 
     @property
     def connected(self) -> bool:
         """Whether the connection stands, as far as is known."""
-        return self._connection.connected
+        return self.connection.connected
 
     def statistics(self) -> Statistics:
         """Return what passed over the connection so far."""
-        return self._connection.statistics()
+        return self.connection.statistics()
 
     def close(self) -> None:
         """Leave the session, unless it has a URL of its own, and close the connection. Idempotent."""
@@ -118,15 +115,15 @@ class BlockingSession:
             if self.connected and not self.description.restored:
                 method = SESSION["leave"]
                 params = method.params.content()
-                self._connection.ask(self._capability, method, params, _CLOSE_SECONDS)
+                self.connection.ask(self._capability, method, params, _CLOSE_SECONDS)
         except CapenvError:
             pass  # the closing of the connection tells the host as well
         finally:
-            self._connection.close()
+            self.connection.close()
 
     def abandon(self) -> None:
         """Close the connection without a word; the host notices. Never waits or raises."""
-        self._connection.abandon()
+        self.connection.abandon()
 
 
 @Reading("the results of play")

@@ -28,7 +28,6 @@ _WARNINGS: Final = 1000
 """After so many names of what an info could not tell, no more are told of: they may change at every step."""
 
 _log = logging.getLogger("capenv.remote")
-_OBSERVATION = Reading("an observation")
 _RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
 
 
@@ -41,6 +40,10 @@ class SessionMessages:
         self._id = environment.id
         self._observations = ElementCodec(environment.observation_space, "observation")
         self._actions = ElementCodec(environment.action_space, "action")
+        self.pack_action = self._actions.pack_repeatedly
+        """Returns fields and frame of the params of `step`, None where they are of no such shape."""
+        self.unpack_observation = self._observations.unpack_frame
+        """Returns the observation in a frame."""
         self._warned: set[str] = set()
 
     # From the agent.
@@ -54,19 +57,6 @@ class SessionMessages:
         params = _STEP.params.new()
         self._actions.write(params.init("action"), action)
         return _STEP.params.content(params)
-
-    def pack_action(self, action: Any) -> tuple[Fields, Buffer] | None:
-        """Return fields and frame of the params of `step`, None where they are of no such shape.
-
-        Raises:
-            OutsideSpace: the action is not an element of the action space.
-        """
-        return self._actions.pack_repeatedly(action)
-
-    def unpack_observation(self, frame: bytearray | memoryview) -> Any:
-        """Return the observation of a frame, whose length is right. Its arrays view the frame."""
-        with _OBSERVATION:
-            return self._observations.unpack_frame(frame)
 
     @Reading("the results of a reset")
     def read_reset_result(self, content: Content) -> ResetResult:
@@ -119,11 +109,8 @@ class SessionMessages:
         """
         if timestep.info or type(timestep.reward) is not float:
             return None
-        try:
-            frame, beside = self._observations.pack(timestep.observation, check=check)
-        except SpaceError:
-            return None  # which is said in general
-        if beside or not len(frame):
+        frame = self._observations.frame(timestep.observation, check)
+        if frame is None:
             return None
         ends = timestep.terminated * TERMINATED | timestep.truncated * TRUNCATED
         return (timestep.reward, ends), frame

@@ -28,6 +28,7 @@ class StepCalls:
         self._connection = connection
         self._capability = capability
         self._messages = messages
+        self._pack, self._unpack = messages.pack_action, messages.unpack_observation
         self._calls: list[RepeatedCall | None] = [None, None]
         """By the number of fields that an action is: none for a frame, one for a Python integer."""
         self._uses = 0
@@ -36,7 +37,7 @@ class StepCalls:
 
     def step(self, action: Any) -> Step:
         """`Session.step`."""
-        packed = self._messages.pack_action(action)
+        packed = self._pack(action)
         if packed is None:
             return self._in_general(action, None)
         fields, frame = packed
@@ -54,8 +55,7 @@ class StepCalls:
             return tuple(self._messages.read_time_step(answer))
         (reward, ends), frame = answer
         self._uses += 1
-        observation = self._messages.unpack_observation(frame)
-        return observation, reward, ends & TERMINATED != 0, ends & TRUNCATED != 0, {}
+        return self._unpack(frame), reward, ends & TERMINATED != 0, ends & TRUNCATED != 0, {}
 
     def _in_general(self, action: Any, kind: int | None) -> Step:
         params = self._messages.write_step(action)

@@ -144,8 +144,8 @@ class Connection:
     @property
     def quiet(self) -> bool:
         """Whether the connection stands, and nothing is to be done or sent."""
-        return (
-            self.closed is None and not self._outbox and not self.drops and not self.turn.has_events
+        return self.closed is None and not (
+            self._outbox.bytes or self.drops.notes or self.turn.events
         )
 
     @property

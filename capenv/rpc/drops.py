@@ -37,24 +37,24 @@ class Drops:
     """
 
     def __init__(self) -> None:
-        self._notes: deque[Dropped] = deque()
+        self.notes: deque[Dropped] = deque()
         self.on_drop: Callable[[], None] | None = None
         """Called in whatever thread dropped a reference; must be safe there, and quick."""
 
     def note(self, dropped: Dropped) -> None:
         """Note a death."""
-        self._notes.append(dropped)
+        self.notes.append(dropped)
         if self.on_drop is not None:
             self.on_drop()
 
     def take(self) -> Iterator[Dropped]:
         """Take the notes out, those too that are made meanwhile."""
-        while self._notes:
-            yield self._notes.popleft()
+        while self.notes:
+            yield self.notes.popleft()
 
     def clear(self) -> None:
         """Forget every note."""
-        self._notes.clear()
+        self.notes.clear()
 
     def __bool__(self) -> bool:
-        return bool(self._notes)
+        return bool(self.notes)

@@ -36,6 +36,8 @@ class Exports:
         self._table: LocalTable[Export] = LocalTable("exports")
         self._known: dict[int, Export] = {}
         """By the identity of what was exported, which the export keeps alive."""
+        self.gone = 0
+        """How many have been let go."""
 
     def add(self, capability: Capability, *, promise: bool = False) -> Export:
         """Count one more reference and return the export (`CapDescriptor.senderHosted`).
@@ -77,6 +79,7 @@ class Exports:
             return None
         self._table.remove(export_id)
         self._forget(export)
+        self.gone += 1
         return export
 
     def follow(self, export: Export, promise: Capability) -> None:

@@ -65,6 +65,13 @@ class MessageReader:
             self._compact()
         return self._chunk[self._filled :]
 
+    def free_chunk(self) -> memoryview | None:
+        """Return `buffer()` if the stream stands between messages: then it is always the same."""
+        if self._start != self._filled or self._large is not None:
+            return None
+        self._start = self._filled = 0
+        return self._chunk
+
     @property
     def mid_message(self) -> bool:
         """Whether the stream would break off inside a message if it ended now."""

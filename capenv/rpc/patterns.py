@@ -6,7 +6,7 @@ all the rest: the same bytes on the wire as if they were built and read, for a f
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -59,7 +59,7 @@ class Pattern:
         self.frame_stop = start + length if length else self.size
         self._head = bytearray(message[: self.frame_start])
         self._tail = bytes(message[self.frame_stop :])
-        self._pack = [(struct.Struct("<" + code).pack_into, at) for at, code in shape.fields]
+        self._pack = _runs(shape.fields)
         at, pieces = 0, []
         for place, code in shape.fields:
             pieces.append(f"{place - at}s{code}")
@@ -71,17 +71,15 @@ class Pattern:
 
     def write(self, fields: Fields, frame: Buffer) -> list[Buffer]:
         """Return the buffers of the message with these fields and this frame, which is not copied."""
-        head = self._head
-        for (pack, at), value in zip(self._pack, fields, strict=True):
-            pack(head, at, value)
-        return [bytes(head), frame, self._tail]
+        for pack, at, first, last in self._pack:
+            pack(self._head, at, *fields[first:last])
+        return [bytes(self._head), frame, self._tail]
 
     def join(self, fields: Fields, frame: Buffer) -> bytes:
         """Return the message with these fields and this frame."""
-        head = self._head
-        for (pack, at), value in zip(self._pack, fields, strict=True):
-            pack(head, at, value)
-        return b"".join((head, frame, self._tail))
+        for pack, at, first, last in self._pack:
+            pack(self._head, at, *fields[first:last])
+        return b"".join((self._head, frame, self._tail))
 
     def read(self, message: Buffer, start: int = 0) -> Fields | None:
         """Return the fields of the message that begins there, and is as long; None if it is another."""
@@ -91,6 +89,22 @@ class Pattern:
         if self._tail and message[start + self.frame_stop : start + self.size] != self._tail:
             return None
         return values[1::2]
+
+
+def _runs(
+    fields: tuple[tuple[int, str], ...],
+) -> list[tuple[Callable[..., None], int, int, int]]:
+    """Return what packs each run of adjacent fields: into where, and the first and last but one of them."""
+    runs: list[tuple[Callable[..., None], int, int, int]] = []
+    codes, start, end, first = "<", 0, -1, 0
+    for index, (place, code) in enumerate([*fields, (-1, "")]):
+        if place != end:
+            if len(codes) > 1:
+                runs.append((struct.Struct(codes).pack_into, start, first, index))
+            codes, start, first = "<", place, index
+        codes += code
+        end = start + struct.calcsize(codes)
+    return runs
 
 
 def header(segment: Buffer) -> bytes:

@@ -143,16 +143,25 @@ class Repeats:
         self._exports = exports
         self._answers = answers
         self._known: dict[bytes, Repeat] = {}
+        self._gone = 0
 
-    def find(self, chunk: memoryview, start: int, stop: int) -> Repeat | None:
-        """Return what the message at a place in a chunk repeats, if it does and may."""
+    def find(self, chunk: memoryview, start: int, stop: int) -> tuple[Repeat, Fields] | None:
+        """Return what the message at a place in a chunk repeats, if it does and may, and its fields."""
         repeat = self._known.get(bytes(chunk[start : start + _KEY]))
-        if repeat is None or repeat.request.size != stop - start:
+        if (
+            repeat is None
+            or repeat.request.size != stop - start
+            or repeat.answer_id in self._answers
+            or (fields := repeat.request.read(chunk, start)) is None
+        ):
             return None
-        if not self._exports.current(repeat.export):
-            self._known.clear()  # whatever else was let go with it
-            return None
-        return None if self._answers.find(repeat.answer_id) else repeat
+        if self._gone != self._exports.gone:
+            # Its id may stand for another object by now.
+            self._gone = self._exports.gone
+            known = self._known.items()
+            self._known = {key: r for key, r in known if self._exports.current(r.export)}
+            return self.find(chunk, start, stop)
+        return repeat, fields
 
     def learn(
         self, message: bytes, received: CallReceived, results: Content, act: Repeatable

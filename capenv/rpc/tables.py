@@ -85,6 +85,9 @@ class RemoteTable(Generic[Entry]):
         """Return the entry, or None."""
         return self._entries.get(key)
 
+    def __contains__(self, key: int) -> bool:
+        return key in self._entries
+
     def remove(self, key: int) -> Entry:
         """Take the entry out."""
         return self._entries.pop(key)

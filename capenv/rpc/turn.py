@@ -74,7 +74,7 @@ class Turn:
         self._work: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._posted: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._running = False
-        self._events: deque[tuple[Peer, Event]] = deque()
+        self.events: deque[tuple[Peer, Event]] = deque()
         self._carrying_out = False
         self._stirred: dict[Peer, None] = {}
         self.started: object = None
@@ -102,21 +102,21 @@ class Turn:
 
     def tell(self, connection: Peer, event: "Event") -> None:
         """Note what happened on a connection. A vat has one queue, or calls would lose their order."""
-        self._events.append((connection, event))
+        self.events.append((connection, event))
 
     @property
     def free(self) -> bool:
-        """Whether nothing is being carried out, and nothing waits to be."""
-        return not (self._carrying_out or self._running or self._events or self._posted)
+        """Whether nothing is being carried out or waits to be, so that a call may be answered at once."""
+        return not (self._carrying_out or self.events or self.started)
 
     @property
     def has_events(self) -> bool:
         """Whether there is an event to take."""
-        return bool(self._events)
+        return bool(self.events)
 
     def next_event(self) -> "tuple[Peer, Event] | None":
         """Take the next event, and the connection that it is of."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def stir(self, connection: Peer) -> None:
         """Note that a connection has bytes to send."""

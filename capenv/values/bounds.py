@@ -1,6 +1,7 @@
 """Whether arrays are within the bounds of Box, MultiDiscrete and MultiBinary spaces, quickly."""
 
 from collections.abc import Callable
+from operator import le
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,9 @@ def _tiny_check(low: Array, high: Array) -> Callable[[Array], bool]:
 
     def check(array: Array) -> bool:
         values = array.reshape(-1).tolist()
-        return all(map(_is_between, lows, values, highs))
+        return all(map(le, lows, values)) and all(map(le, values, highs))
 
     return check
-
-
-def _is_between(low: float, value: float, high: float) -> bool:
-    return low <= value <= high
 
 
 def _uniform_check(low: Any, high: Any) -> Callable[[Array], bool]:

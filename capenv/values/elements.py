@@ -103,15 +103,23 @@ class ElementCodec:
         Raises:
             OutsideSpace: It is not an element of the space.
         """
+        frame = self.frame(element)
+        if frame is not None:
+            return (), frame
         if self._sole is None:
-            frame, beside = self.pack(element)
-            return None if beside or not frame else ((), frame)
+            return None
         value = self._admit(self._sole, element, True)
-        if self._sole.fits(value):
-            return (), self._sole.dump(value)
-        if type(value) is int and -_INT64 <= value < _INT64:
-            return (value,), b""
-        return None
+        return ((value,), b"") if type(value) is int and -_INT64 <= value < _INT64 else None
+
+    def frame(self, element: Any, check: bool = True) -> bytes | bytearray | memoryview | None:
+        """Return the frame of an element, as `pack` does; None if it is none, or if parts ride beside."""
+        if self._sole is not None:
+            return self._sole.frame(element, check) or None
+        try:
+            frame, beside = self.pack(element, check=check)
+        except OutsideSpace:
+            return None
+        return None if beside else frame or None
 
     @staticmethod
     def write_value(builder: Any, element: Any) -> None:

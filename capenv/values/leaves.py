@@ -49,6 +49,9 @@ class Fixed(Member, Protocol):
     def dump(self, value: Any) -> bytes | memoryview:
         """Return the bytes of a value that fits."""
 
+    def frame(self, value: Any, check: bool) -> bytes | memoryview | None:
+        """Return the bytes of a value that fits and is an element, None if it is neither or the other."""
+
     def pack(self, frame: bytearray, offset: int, value: Any) -> None:
         """Put a value that fits into the frame."""
 
@@ -86,6 +89,17 @@ class ArrayMember:
 
     def dump(self, value: Any) -> bytes | memoryview:
         """Return the array's bytes."""
+        return array_bytes(value)
+
+    def frame(self, value: Any, check: bool) -> bytes | memoryview | None:
+        """Return the bytes of an array that fits, if it is within the bounds."""
+        if (
+            type(value) is not np.ndarray
+            or value.dtype != self._dtype
+            or value.shape != self._shape
+            or (check and self._is_inside is not None and not self._is_inside(value))
+        ):
+            return None
         return array_bytes(value)
 
     def pack(self, frame: bytearray, offset: int, value: Any) -> None:
@@ -162,6 +176,12 @@ class DiscreteMember:
         """Return the scalar's bytes."""
         data: bytes = value.tobytes()
         return data
+
+    def frame(self, value: Any, check: bool) -> bytes | memoryview | None:
+        """Return the bytes of a scalar that fits, if it is in the range."""
+        if type(value) is not self._type or (check and int(value) not in self._range):
+            return None
+        return self.dump(value)
 
     def pack(self, frame: bytearray, offset: int, value: Any) -> None:
         """Copy the scalar into the frame."""

@@ -23,10 +23,11 @@ def guarded(act: Callable[[], Result]) -> Result:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise EnvironmentRaisedError(_told(error)) from error
+        raise EnvironmentRaisedError(told(error)) from error
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
+    """Return what an environment raised, in one line, without any traceback."""
     name = type(error).__name__
     try:
         text = str(error)

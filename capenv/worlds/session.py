@@ -15,7 +15,7 @@ from capenv.worlds.descriptions import (
     SessionDescription,
     TimeStep,
 )
-from capenv.worlds.guard import EnvironmentRaisedError, guarded
+from capenv.worlds.guard import told
 
 _log = logging.getLogger("capenv.worlds")
 
@@ -122,14 +122,22 @@ class Session:
             EnvironmentFailed: the environment raises now.
             SessionClosed: the session was left.
         """
-        self._check_playing("step")
-        result = self._run("step", lambda: self._env.step(action))
+        if self._state is not SessionState.PLAYING:
+            self._check_playing("step")
+        try:
+            result = self._env.step(action)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._raised("step", error) from error
         match result:
             case (observation, reward, terminated, truncated, dict() as info):
-                ended = self._truth("terminated", terminated)
-                cut_short = self._truth("truncated", truncated)
-                self._beyond, self._over = self._over, self._over or ended or cut_short
-                return TimeStep(observation, reward, ended, cut_short, info)
+                if terminated is not False:
+                    terminated = self._truth("terminated", terminated)
+                if truncated is not False:
+                    truncated = self._truth("truncated", truncated)
+                self._beyond, self._over = self._over, self._over or terminated or truncated
+                return TimeStep(observation, reward, terminated, truncated, info)
             case _:
                 raise self._failed(
                     "step", "it did not return observation, reward, terminated, truncated, info"
@@ -170,10 +178,15 @@ class Session:
 
     def _run(self, what: str, act: Callable[[], Any]) -> Any:
         try:
-            return guarded(act)
-        except EnvironmentRaisedError as error:
-            _log.error("%s failed in %s", self._environment.id, what, exc_info=error.__cause__)
-            raise self._failed(what, str(error)) from error.__cause__
+            return act()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise self._raised(what, error) from error
+
+    def _raised(self, what: str, error: BaseException) -> EnvironmentFailed:
+        _log.error("%s failed in %s", self._environment.id, what, exc_info=error)
+        return self._failed(what, told(error))
 
     def _truth(self, name: str, value: Any) -> bool:
         try:
