@@ -23,7 +23,7 @@ from capenv.rpc.events import CallReceived, Released, Returned
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.patterns import Fields, Shape
+from capenv.rpc.patterns import Fields, Pattern, Shape
 from capenv.rpc.repeats import Example, RepeatedCall
 from capenv.rpc.servant import Servant, TailCall
 from capenv.rpc.streams import Outgoing, Streamed
@@ -68,6 +68,7 @@ class BlockingConnection:
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._flight: RepeatedCall | None = None
         self._request: Buffer = b""
+        self._target = memoryview(b"")
         self._moved: list[int] = []
         self._landed: Answer | None = None
         self._wanted = False
@@ -136,7 +137,7 @@ class BlockingConnection:
 
     def repeat(
         self, call: RepeatedCall, fields: Fields, frame: Buffer
-    ) -> tuple[Fields, bytearray] | Content:
+    ) -> tuple[Fields, bytearray | memoryview] | Content:
         """Make a call again, with these fields and this frame in its params.
 
         Return fields and frame of the results, in memory of their own, or results of another shape: then the
@@ -161,16 +162,23 @@ class BlockingConnection:
                 return self._repeat_in_earnest(call, request)
             response, moved = call.response, self._moved
             moved.clear()
-            self._request = request
+            received: bytearray | memoryview | None = None
+            if call.pool is not None:
+                start, stop = response.frame_start, response.frame_stop
+                buffer, received = call.pool.take(start, stop - start)
+            self._request, self._target = request, buffer
             self._flight = call
             try:
                 self._link.exchange(request, buffer, moved)
+                if received is not None:
+                    self._receive_rest(response, buffer, moved)
             except Disconnected:
                 pass  # it is found again, and said, in earnest
-            if moved[1:] == [response.size]:
+            if sum(moved[1:]) == response.size:
                 results = response.read(buffer)
                 if results is not None:
-                    received = bytearray(buffer[response.frame_start : response.frame_stop])
+                    if received is None:
+                        received = bytearray(buffer[response.frame_start : response.frame_stop])
                     self._flight = None
                     call.due = call.finish
                     self._bytes_sent += len(request)
@@ -179,6 +187,16 @@ class BlockingConnection:
             return self._go_on_with_flight()
         finally:
             self._lock.release()
+
+    def _receive_rest(self, response: Pattern, buffer: memoryview, moved: list[int]) -> None:
+        """Receive the rest of long results where it belongs, as far as it comes without a pause."""
+        came = sum(moved[1:])
+        if came < response.frame_start or response.read(buffer) is None:
+            return
+        while 0 < came < response.size:
+            self._link.receive_more(buffer[came:], moved)
+            if came == (came := sum(moved[1:])):
+                return
 
     def _repeat_in_earnest(self, call: RepeatedCall, request: bytes) -> Content:
         with self._interrupts:
@@ -213,8 +231,8 @@ class BlockingConnection:
         if sent < len(self._request):
             self._unsent.append(memoryview(self._request)[sent:])
         self._bytes_sent += sent
-        for received in self._moved[1:]:
-            self._take(received)
+        if len(self._moved) > 1:
+            self._take_over(self._target, sum(self._moved[1:]))
         if not self._wanted:
             self.core.cancel(answer)
 
@@ -357,6 +375,17 @@ class BlockingConnection:
                 self.core.receive(segments)
         except ProtocolError as error:
             self.core.abort(error)
+
+    def _take_over(self, data: memoryview, count: int) -> None:
+        """Take what was received at the start of `data`, wherever that is."""
+        buffer = self._reader.buffer()
+        while count > len(buffer):
+            buffer[:] = data[: len(buffer)]
+            data, count = data[len(buffer) :], count - len(buffer)
+            self._take(len(buffer))
+            buffer = self._reader.buffer()
+        buffer[:count] = data[:count]
+        self._take(count)
 
     def _shown(self, chunk: memoryview, start: int, stop: int) -> bool:
         if self._awaited is not None and self._awaited.outcome is None:

@@ -120,6 +120,13 @@ class BlockingLink(Protocol):
             Disconnected: the link broke.
         """
 
+    def receive_more(self, buffer: memoryview, counts: list[int]) -> None:
+        """Wait for all the bytes that `buffer` holds, while they come, and append to `counts` how many did.
+
+        Raises:
+            Disconnected: the link broke.
+        """
+
     def close(self) -> None:
         """Close both directions at once; in a fork, whose parent's the link is, neither. Idempotent."""
 

@@ -18,6 +18,7 @@ errors
 schema link interrupts yielding
 url
 transports
+buffers
 values.naming values.reading values.bounds
 values.tensors
 values.pruning

@@ -10,8 +10,10 @@ import trio
 
 BUSY: Final = "CAPENV_BUSY_POLL"
 """The environment variable that forbids busy-polling, set to 0."""
-_BUSY_SECONDS: Final = 50e-6
-"""Seconds of one busy poll: about what waking up on another core takes."""
+_BUSY_SECONDS: Final = 200e-6
+"""Seconds of one busy poll: waking up on another core takes 50 microseconds, and then there is work to do."""
+_STALL_SECONDS: Final = 25e-6
+"""Seconds between two looks that show that others want this core: each look takes one or two millionths."""
 _LINGER_SECONDS: Final = 1e-3
 _LINGER_SECONDS_IN_A_ROW: Final = 2e-3
 """Seconds after which whoever lingers lets others run, however well it goes."""
@@ -76,16 +78,23 @@ class BusyPolling:
         patience = self._patience
         if not patience.worth_it():
             return False
-        end = time.perf_counter() + _BUSY_SECONDS
+        now = end = 0.0
         while True:
             try:
                 counts.extend(map(self._receive_into, (buffer,), (0,), (socket.MSG_DONTWAIT,)))
             except BlockingIOError:
-                if time.perf_counter() > end:
+                before, now = now, time.perf_counter()
+                if not end:
+                    end = now + _BUSY_SECONDS
+                elif now - before > _STALL_SECONDS:
+                    patience.in_vain()
+                if now > end:
                     patience.in_vain()
                     return False
             else:
-                patience.paid()
+                if end:  # else it was there already
+                    stalled = time.perf_counter() - now > _STALL_SECONDS
+                    (patience.in_vain if stalled else patience.paid)()
                 return True
 
 
@@ -106,7 +115,8 @@ class Lingering:
     def __init__(self, stream: socket.socket) -> None:
         """Take a socket whose every other use says that it does not block (`MSG_DONTWAIT`)."""
         stream.setblocking(True)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(_LINGER_SECONDS))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            stream.setsockopt(socket.SOL_SOCKET, option, timeval(_LINGER_SECONDS))
         self._socket = stream
         self._patience = Patience()
         self._since = 0.0

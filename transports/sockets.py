@@ -13,7 +13,7 @@ import trio
 
 from capenv.errors import DeadlineExceeded, Disconnected
 from capenv.link import Buffer
-from capenv.transports.patience import BusyPolling, Lingering, timeval
+from capenv.transports.patience import BusyPolling, Lingering, Patience, timeval
 
 MAX_BUFFERS: Final = 1024
 """How many buffers Linux takes in one sendmsg: IOV_MAX."""
@@ -23,6 +23,8 @@ SLICE: Final = 0.02
 """Seconds that a receive waits in the system, before it looks at deadlines and at other threads."""
 MAX_WAIT: Final = 3600.0
 """Seconds of one poll, whose argument is a C int of milliseconds."""
+_STEADY: Final = 1 << 17
+"""Bytes from which on sending waits for a peer that reads: about what a socket holds."""
 _FLOOD: Final = 4096
 """Bytes in one receive, behind which more are likely to be there already."""
 _AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
@@ -38,6 +40,7 @@ class SocketLink:
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
         self._flooded = False
+        self._sending = Patience()
         self._busy = BusyPolling.on(stream)
         self._lingering = Lingering(stream)
 
@@ -96,6 +99,9 @@ class SocketLink:
     def send_now(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
         """Send what the system takes at once and return the rest. Not while `send` is under way.
 
+        Of much at a time it takes as much as the peer reads without a pause. A peer that pauses is waited for
+        no longer than `Lingering` waits, and the more seldom the more often it does.
+
         Raises:
             Disconnected: the peer is gone.
         """
@@ -104,8 +110,12 @@ class SocketLink:
                 sent = self._socket.send(buffers[0], _AT_ONCE)
                 return () if sent == len(buffers[0]) else unsent(buffers, sent)
             while buffers:
-                sent = self._socket.sendmsg(buffers[:MAX_BUFFERS], (), _AT_ONCE)
+                steady = self._sending.worth_it() and sum(map(len, buffers)) >= _STEADY
+                flags = socket.MSG_NOSIGNAL if steady else _AT_ONCE
+                sent = self._socket.sendmsg(buffers[:MAX_BUFFERS], (), flags)
                 buffers = unsent(buffers, sent)
+                if steady:
+                    (self._sending.in_vain if buffers else self._sending.paid)()
         except BlockingIOError:
             pass
         except OSError as error:
@@ -215,6 +225,19 @@ class BlockingSocketLink:
                 self._busy and self._busy.receive(buffer, counts)
             ):
                 counts.extend(map(self._receive_into, (buffer,)))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._raise(error)
+
+    def receive_more(self, buffer: memoryview, counts: list[int]) -> None:
+        """Wait for all the bytes that `buffer` holds, while they come, and append to `counts` how many did.
+
+        Raises:
+            Disconnected: the link broke.
+        """
+        try:
+            counts.extend(map(self._receive_into, (buffer,), (0,), (socket.MSG_WAITALL,)))
         except BlockingIOError:
             pass
         except OSError as error:

@@ -132,7 +132,7 @@ class SessionMessages:
         Raises:
             EnvironmentFailed: the observation is not an element of its space, or the reward no number.
         """
-        builder = _STEP.results.new()
+        builder = _STEP.results.new(self._observations.layout.frame_size)
         self._write_observation(builder, "step", timestep.observation, check)
         if type(timestep.reward) is float:
             builder.reward = timestep.reward

@@ -16,7 +16,8 @@ from capenv.link import Buffer
 from capenv.rpc.limits import Limits
 from capenv.rpc.pointers import Segments
 
-_CHUNK: Final = 1 << 16
+CHUNK: Final = 1 << 16
+"""Bytes of the memory into which a reader takes messages that are not longer."""
 _ONE_SEGMENT = struct.Struct("<II")
 _U32 = struct.Struct("<I").unpack_from
 
@@ -51,7 +52,7 @@ class MessageReader:
         """Begin. `express` is shown every message where it lies, and may take it from there."""
         self._limits = limits
         self._express = express
-        self._chunk = memoryview(bytearray(_CHUNK))
+        self._chunk = memoryview(bytearray(CHUNK))
         self._start = 0
         self._filled = 0
         self._large: memoryview | None = None
@@ -107,7 +108,7 @@ class MessageReader:
                 break
             header, total = size
             if total > self._filled - start:
-                if total > _CHUNK:
+                if total > CHUNK:
                     # Not a bytearray, which writes zeros to all of it.
                     self._large = np.empty(total, np.uint8).data
                     self._large_filled = self._filled - start

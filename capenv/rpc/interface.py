@@ -17,6 +17,7 @@ from capenv.rpc.limits import DEFAULT, Limits
 from capenv.rpc.pointers import Segments, Struct, follow
 
 _STREAM_RESULT: Final = 0x995F9A3377C0B16E  # StreamResult of /capnp/stream.capnp
+_USUAL_WORDS: Final = 1024
 _SPARE_WORDS: Final = 4096
 _NO_UNION: Final = 0xFFFF  # Field.noDiscriminant of schema.capnp
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -44,8 +45,10 @@ class StructType:
             if field.proto.which() == "slot"
         }
 
-    def new(self) -> Any:
-        """Return a builder of the struct."""
+    def new(self, size: int = 0) -> Any:
+        """Return a builder of the struct; `size` bytes beside the usual fit into one segment."""
+        if size:
+            return self._module.new_message(num_first_segment_words=(size >> 3) + _USUAL_WORDS)
         return self._module.new_message()
 
     def content(

@@ -10,12 +10,14 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from capenv.buffers import BufferPool
 from capenv.link import Buffer
 from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content, Hosted, Imported, innermost
 from capenv.rpc.encoding import encode
 from capenv.rpc.events import CallReceived
 from capenv.rpc.exports import Export, Exports
+from capenv.rpc.framing import CHUNK
 from capenv.rpc.interface import Method
 from capenv.rpc.messages import Call, Finish, ImportedTarget, Message, Payload, Results, Return
 from capenv.rpc.patterns import HEADER, Fields, Pattern, Shape, framed, sole
@@ -27,8 +29,6 @@ _KEY: Final = 96
 """Bytes at the start of a call, header and envelope and target, that tell one from another."""
 _MOST: Final = 4096
 """Calls of one peer whose patterns are kept."""
-_LONGEST: Final = 1 << 16
-"""Bytes of a message that is looked at: what lies in a reader's chunk."""
 _RETURN, _CALL = 3, 2
 
 
@@ -49,7 +49,7 @@ class Repeatable(Protocol):
 class RepeatedCall:
     """A call of ours, in a question that is set apart for it."""
 
-    __slots__ = ("due", "finish", "question", "request", "response", "target")
+    __slots__ = ("due", "finish", "pool", "question", "request", "response", "target")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class RepeatedCall:
         self.question = question
         self.request = request
         self.response = response
+        self.pool = BufferPool(response.size) if response.size > CHUNK else None
+        """Where results lie that are too long for a reader's chunk."""
         self.due = b""
         """The Finish of the last such call, which goes out before the next."""
         finish = encode(Finish(question.id, release_result_caps=False))[0]
@@ -171,7 +173,7 @@ class Repeats:
         segments = [memoryview(message)[HEADER:]]
         root = follow(segments, 0, 0)
         if (
-            not _KEY < len(message) <= _LONGEST
+            not _KEY < len(message) <= CHUNK
             or len(self._known) >= _MOST
             or not isinstance(root, Struct)
             or root.u16(0) != _CALL
