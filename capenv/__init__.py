@@ -18,6 +18,7 @@ import gymnasium
 
 from capenv import errors
 from capenv.adapters.gymnasium import ENV_ID, RemoteEnv, make
+from capenv.adapters.vector import RemoteVectorEnv, make_vec
 from capenv.errors import CapenvError
 from capenv.remote.proxies import (
     Pending,
@@ -67,6 +68,7 @@ __all__ = [
     "RemoteEnvironment",
     "RemoteHost",
     "RemoteSession",
+    "RemoteVectorEnv",
     "RemoteWorld",
     "Request",
     "ResetResult",
@@ -86,6 +88,7 @@ __all__ = [
     "errors",
     "load_schema",
     "make",
+    "make_vec",
     "serve",
 ]
 

@@ -23,15 +23,13 @@ from capenv.rpc.events import CallReceived, Released, Returned
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.patterns import Fields, Pattern, Shape
-from capenv.rpc.repeats import Example, RepeatedCall
 from capenv.rpc.servant import Servant, TailCall
 from capenv.rpc.streams import Outgoing, Streamed
 from capenv.yielding import YieldingLock
 
 _log = logging.getLogger("capenv.blocking")
 _FAREWELL_SECONDS = 1.0
-_SLICE_SECONDS = 0.02
+SLICE_SECONDS = 0.02
 
 
 @attrs.frozen
@@ -66,14 +64,8 @@ class BlockingConnection:
         self._change = _Change(self)
         self._lock = YieldingLock()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
-        self._flight: RepeatedCall | None = None
-        self._request: Buffer = b""
-        self._target = memoryview(b"")
-        self._moved: list[int] = []
-        self._landed: Answer | None = None
-        self._wanted = False
-        self._awaited: Answer | None = None
-        self._returned = b""
+        self._flight: object = None
+        """A call that is under way outside of the tables."""
         self._bytes_sent = 0
         self._bytes_received = 0
 
@@ -113,129 +105,6 @@ class BlockingConnection:
         with self._interrupts:
             return self.wait(self.call(target, method, content), timeout)
 
-    def example(
-        self, target: Capability, method: Method, content: Content
-    ) -> tuple[Content, Example]:
-        """Call a method as `ask` does; return its results, and what it takes to repeat the call.
-
-        Raises:
-            CapenvError: the call failed.
-        """
-        with self._interrupts:
-            self._returned = b""
-            self._awaited = answer = self.call(target, method, content)
-            try:
-                results = self.wait(answer)
-            finally:
-                self._awaited = None
-        return results, Example(target, method, content, self._returned)
-
-    def repeated(self, example: Example, params: Shape, results: Shape) -> RepeatedCall | None:
-        """Return a call as one to be repeated, where it differs as the shapes say; None if it cannot be."""
-        with self._lock, self._change:
-            return example.repeated(self.core.reserve, params, results)
-
-    def repeat(
-        self, call: RepeatedCall, fields: Fields, frame: Buffer
-    ) -> tuple[Fields, bytearray | memoryview] | Content:
-        """Make a call again, with these fields and this frame in its params.
-
-        Return fields and frame of the results, in memory of their own, or results of another shape: then the
-        call is of no more use. An interrupt leaves the connection whole, as it does in `ask`.
-
-        Raises:
-            CapenvError: the call failed, and is of no more use.
-        """
-        request = call.due + call.request.join(fields, frame)
-        if not self._lock.acquire(False):
-            return self._repeat_in_earnest(call, request)
-        try:
-            # All that need not be called is not: this is what the speed of a step hangs on.
-            buffer = self._reader.free_chunk()
-            if (
-                self._flight is not None
-                or self._unsent
-                or self._changing
-                or buffer is None
-                or not self.core.quiet
-            ):
-                return self._repeat_in_earnest(call, request)
-            response, moved = call.response, self._moved
-            moved.clear()
-            received: bytearray | memoryview | None = None
-            if call.pool is not None:
-                start, stop = response.frame_start, response.frame_stop
-                buffer, received = call.pool.take(start, stop - start)
-            self._request, self._target = request, buffer
-            self._flight = call
-            try:
-                self._link.exchange(request, buffer, moved)
-                if received is not None:
-                    self._receive_rest(response, buffer, moved)
-            except Disconnected:
-                pass  # it is found again, and said, in earnest
-            if sum(moved[1:]) == response.size:
-                results = response.read(buffer)
-                if results is not None:
-                    if received is None:
-                        received = bytearray(buffer[response.frame_start : response.frame_stop])
-                    self._flight = None
-                    call.due = call.finish
-                    self._bytes_sent += len(request)
-                    self._bytes_received += response.size
-                    return results, received
-            return self._go_on_with_flight()
-        finally:
-            self._lock.release()
-
-    def _receive_rest(self, response: Pattern, buffer: memoryview, moved: list[int]) -> None:
-        """Receive the rest of long results where it belongs, as far as it comes without a pause."""
-        came = sum(moved[1:])
-        if came < response.frame_start or response.read(buffer) is None:
-            return
-        while 0 < came < response.size:
-            self._link.receive_more(buffer[came:], moved)
-            if came == (came := sum(moved[1:])):
-                return
-
-    def _repeat_in_earnest(self, call: RepeatedCall, request: bytes) -> Content:
-        with self._interrupts:
-            with self._lock, self._change:
-                answer = self.core.begin(call.question)
-                self._unsent.extend(self.core.data_to_send())
-                if answer.outcome is None:
-                    self._unsent.append(request)
-            return self.wait(answer)
-
-    def _go_on_with_flight(self) -> Content:
-        with self._interrupts:
-            self._wanted = True
-            try:
-                with self._change:
-                    answer = self._landed  # by entering
-            finally:
-                self._wanted = False
-            assert answer is not None
-            return self.wait(answer)
-
-    def _land(self) -> None:
-        """Make an ordinary call of the repeated one that is under way. Within a change.
-
-        Where an interrupt came nobody wants it any more, and the next who uses the connection comes here.
-        """
-        flight, self._flight = self._flight, None
-        sent = self._moved[0] if self._moved else 0
-        if flight is None or not (sent or self._wanted):
-            return
-        self._landed = answer = self.core.begin(flight.question)
-        if sent < len(self._request):
-            self._unsent.append(memoryview(self._request)[sent:])
-        self._bytes_sent += sent
-        if len(self._moved) > 1:
-            self._take_over(self._target, sum(self._moved[1:]))
-        if not self._wanted:
-            self.core.cancel(answer)
-
     def stream(
         self, target: Capability, method: Method, content: Content, timeout: float | None = None
     ) -> None:
@@ -266,6 +135,16 @@ class BlockingConnection:
                     self._send(deadline)
         if stream.error is not None:
             raise type(stream.error)(*stream.error.args)
+
+    def start(self, target: Capability, method: Method, content: Content) -> Answer:
+        """Make a call, and send as much of it as is taken at once."""
+        with self._interrupts:
+            answer = self.call(target, method, content)
+            try:
+                self.flush(0.0)
+            except CapenvError:
+                pass  # a `wait` says so
+            return answer
 
     def cancel(self, answer: Answer) -> None:
         """Want no answer any more."""
@@ -376,21 +255,12 @@ class BlockingConnection:
         except ProtocolError as error:
             self.core.abort(error)
 
-    def _take_over(self, data: memoryview, count: int) -> None:
-        """Take what was received at the start of `data`, wherever that is."""
-        buffer = self._reader.buffer()
-        while count > len(buffer):
-            buffer[:] = data[: len(buffer)]
-            data, count = data[len(buffer) :], count - len(buffer)
-            self._take(len(buffer))
-            buffer = self._reader.buffer()
-        buffer[:count] = data[:count]
-        self._take(count)
-
     def _shown(self, chunk: memoryview, start: int, stop: int) -> bool:
-        if self._awaited is not None and self._awaited.outcome is None:
-            self._returned = bytes(chunk[start:stop])  # whose answer it is shows when it is taken
+        """Look at a message that has come, before it is taken."""
         return False
+
+    def _land(self) -> None:
+        """Make an ordinary call of one that is under way outside of the tables. Within a change."""
 
     def _let_others(self) -> None:
         """Let other threads make their calls and take their answers."""
@@ -500,7 +370,7 @@ class _Change:
 def _slice(deadline: float | None) -> float:
     """Return how long to wait for bytes before looking whether another thread wants something."""
     left = _left(deadline)
-    return _SLICE_SECONDS if left is None else min(left, _SLICE_SECONDS)
+    return SLICE_SECONDS if left is None else min(left, SLICE_SECONDS)
 
 
 def _left(deadline: float | None) -> float | None:

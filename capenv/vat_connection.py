@@ -260,10 +260,15 @@ class VatConnection:
             return True
         if isinstance(outcome, Content):
             self._finish_repeat(repeat, outcome)
-        elif len(outcome[1]) <= _JOINED_BYTES:
-            self.core.post([response.join(*outcome)])
+            return True
+        fields, results = outcome
+        if isinstance(results, tuple):
+            self.core.post(response.write(fields, *results))
+            self._send_now(borrowed=True)
+        elif len(results) <= _JOINED_BYTES:
+            self.core.post([response.join(fields, results)])
         else:
-            self.core.post(response.write(*outcome))
+            self.core.post(response.write(fields, results))
             self._send_now(borrowed=True)
         return True
 

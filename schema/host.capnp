@@ -43,6 +43,73 @@ interface Playable {
   # A session in a world of its own (Host, where `id` chooses the environment, and Environment),
   # in this world (World), or this very session (Session). `id` and `settings` must be empty where there
   # is nothing left to choose.
+
+  playVector @1 (id :Text, settings :List(Values.Entry), options :VectorOptions) -> (session :VectorSession, description :VectorDescription);
+  # A session in many worlds of its own that are stepped as one (Host and Environment).
+}
+
+enum AutoresetMode {
+  # When a sub-environment whose episode ended begins another (Gymnasium's AutoresetMode).
+  nextStep @0;
+  sameStep @1;
+  disabled @2;
+}
+
+enum VectorizationMode {
+  # What makes many environments one (Gymnasium's VectorizeMode).
+  any @0;
+  # The environment's own vector entry point where it has one that can do what is asked, or else `sync`.
+  sync @1;
+  vectorEntryPoint @2;
+}
+
+struct VectorOptions {
+  numEnvs @0 :UInt32;
+  vectorizationMode @1 :VectorizationMode;
+  hasAutoresetMode @2 :Bool;
+  # Whether the mode is asked for; else it is the environment's own, and of `sync` nextStep.
+  autoresetMode @3 :AutoresetMode;
+}
+
+interface VectorSession {
+  # The authority to act in many sub-environments at once. Calls are carried out in the order they were sent.
+
+  describe @0 () -> (description :VectorDescription);
+
+  reset @1 (seed :Values.Value, options :Values.Value) -> (observations :Values.Element, infos :List(Values.Entry));
+  # Begin episodes (Gymnasium's VectorEnv.reset). `seed` is none, an integer for the first sub-environment,
+  # whose successors get the next ones, or a list of an integer or none for each. In `options`, `reset_mask`
+  # chooses which begin anew.
+
+  step @2 (actions :Values.Element) -> VectorTimeStep;
+  # Gymnasium's VectorEnv.step. Fails as Session.step does.
+
+  render @3 () -> (rendering :Values.Value);
+
+  leave @4 ();
+  # End all the worlds. Every later call but `leave` fails with SessionClosed.
+}
+
+struct VectorDescription {
+  environment @0 :EnvironmentDescription;
+  # With the spaces of one sub-environment.
+  numEnvs @1 :UInt32;
+  observationSpace @2 :Values.Space;
+  actionSpace @3 :Values.Space;
+  # Those of all together.
+  observationLayout @4 :Values.Layout;
+  actionLayout @5 :Values.Layout;
+  autoresetMode @6 :AutoresetMode;
+  renderMode @7 :Text;
+}
+
+struct VectorTimeStep {
+  observations @0 :Values.Element;
+  rewards @1 :Values.Tensor;
+  terminations @2 :Data;
+  truncations @3 :Data;
+  # A byte for each sub-environment: 0 or 1.
+  infos @4 :List(Values.Entry);
 }
 
 interface Host extends(Playable) {

@@ -43,6 +43,9 @@ struct Value {
     bigInt @11 :Data;
     # An integer beyond 64 bits: two's complement, as few bytes as hold it.
     graph @12 :Graph;
+    objects @13 :List(Value);
+    # A numpy array of one dimension, whose elements are Python objects: what vector environments make of
+    # infos that are no numbers.
   }
 }
 

@@ -40,24 +40,27 @@ rpc.questions
 rpc.connection
 rpc
 responses blocking
-stubs
+stubs repeating
 vat_connection
 vat
 worlds.descriptions worlds.guard
-worlds.session
+worlds.playing
+worlds.session worlds.vector
 worlds.world
 worlds.environment
 worlds.host
 worlds
 sharing.table
 sharing
-remote.interfaces remote.step_shapes
+remote.interfaces remote.step_shapes remote.told_infos remote.repeated_steps
 remote.descriptions remote.session_messages remote.handshake
-remote.repeated_steps remote.step_calls
-remote.servants remote.blocking_session remote.proxies
+remote.vector_messages remote.step_calls remote.blocking_opening
+remote.vector_servant
+remote.servants remote.blocking_session remote.blocking_vector remote.proxies
 remote.server
 remote
-adapters.gymnasium
+adapters.batching
+adapters.gymnasium adapters.vector
 adapters
 cli.play cli.info cli.serve
 cli.bench cli.demo

@@ -1,19 +1,18 @@
 """One session played without an event loop: what the Gymnasium adapter drives."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from capenv import transports
-from capenv.blocking import BlockingConnection, Statistics
+from capenv.blocking import Statistics
 from capenv.errors import CapenvError
 from capenv.remote import descriptions, handshake, session_messages
-from capenv.remote.interfaces import GATE, PLAYABLE, SESSION
-from capenv.remote.session_messages import SessionMessages
-from capenv.remote.step_calls import Step, StepCalls
-from capenv.rpc.capability import Capability, innermost
+from capenv.remote.blocking_opening import open_session
+from capenv.remote.interfaces import PLAYABLE, SESSION
+from capenv.remote.session_messages import SessionMessages, Step
+from capenv.remote.step_calls import StepCalls
+from capenv.repeating import RepeatingConnection
+from capenv.rpc.capability import Capability
 from capenv.url import CapabilityURL
-from capenv.values import Reading
 from capenv.worlds import ResetResult, SessionDescription
 
 _CLOSE_SECONDS = 1.0
@@ -24,7 +23,7 @@ class BlockingSession:
 
     def __init__(
         self,
-        connection: BlockingConnection,
+        connection: RepeatingConnection,
         capability: Capability,
         description: SessionDescription,
     ) -> None:
@@ -50,43 +49,14 @@ class BlockingSession:
             UnknownToken, UnknownEnvironment, BadSettings, SeatTaken, EnvironmentFailed: no session is
                 to be had.
         """
-        deadline = time.monotonic() + timeout
-        link = transports.connect_blocking(url.address, timeout)
-        connection = BlockingConnection(link)
-        try:
-            return cls._open(connection, url, id, settings or {}, deadline)
-        except BaseException:
-            connection.close()
-            raise
-
-    @classmethod
-    def _open(
-        cls,
-        connection: BlockingConnection,
-        url: CapabilityURL,
-        id: str,  # noqa: A002
-        settings: Mapping[str, Any],
-        deadline: float,
-    ) -> "BlockingSession":
-        gate = connection.bootstrap().pipeline()
-        hello = connection.call(gate, GATE["hello"], handshake.hello_params())
-        restore = connection.call(gate, GATE["restore"], handshake.restore_params(url))
-        restored = restore.pipeline(GATE["restore"].results.slot("capability"))
         method = PLAYABLE["play"]
         params = method.params.new()
         params.id = id
-        descriptions.write_settings(params, settings)
-        play = connection.call(restored, method, method.params.content(params))
-        session = play.pipeline(method.results.slot("session"))
-        try:
-            handshake.read_hello(connection.wait(hello, deadline - time.monotonic()))
-        except CapenvError as error:
-            raise handshake.hello_error(error, url, connection.core.closed) from None
-        connection.wait(restore, deadline - time.monotonic())
-        # An environment may take its time to be made: no deadline from here on.
-        content = connection.wait(play)
-        description = _read_play(content)
-        return cls(connection, innermost(session), description)
+        descriptions.write_settings(params, settings or {})
+        opened = open_session(url, method, method.params.content(params), timeout)
+        with opened.closing_on_error():
+            description = descriptions.read_session(opened.results.description)
+            return cls(opened.connection, opened.session, description)
 
     def reset(self, seed: int | None, options: Mapping[str, Any] | None) -> ResetResult:
         """`Session.reset`."""
@@ -98,7 +68,7 @@ class BlockingSession:
         """`Session.render`."""
         method = SESSION["render"]
         content = self.connection.ask(self._capability, method, method.params.content())
-        return session_messages.read_rendering(content)
+        return session_messages.read_rendering(method, content)
 
     @property
     def connected(self) -> bool:
@@ -124,8 +94,3 @@ class BlockingSession:
     def abandon(self) -> None:
         """Close the connection without a word; the host notices. Never waits or raises."""
         self.connection.abandon()
-
-
-@Reading("the results of play")
-def _read_play(content: Any) -> SessionDescription:
-    return descriptions.read_session(PLAYABLE["play"].results.read(content.segments).description)

@@ -1,7 +1,10 @@
 """Descriptions to and from the structs of `schema/host.capnp`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+from gymnasium import VectorizeMode
+from gymnasium.vector import AutoresetMode
 
 from capenv.errors import BadSettings
 from capenv.remote.interfaces import IMPLEMENTATION, VERSION, implementation_version
@@ -25,8 +28,23 @@ from capenv.worlds import (
     Seat,
     SessionDescription,
     Setting,
+    VectorDescription,
+    VectorOptions,
     WorldDescription,
 )
+
+_MODES: Final = {
+    "nextStep": AutoresetMode.NEXT_STEP,
+    "sameStep": AutoresetMode.SAME_STEP,
+    "disabled": AutoresetMode.DISABLED,
+}
+_MODE_NAMES: Final = {mode: name for name, mode in _MODES.items()}
+_VECTORIZATIONS: Final = {
+    "any": None,
+    "sync": VectorizeMode.SYNC,
+    "vectorEntryPoint": VectorizeMode.VECTOR_ENTRY_POINT,
+}
+_VECTORIZATION_NAMES: Final = {mode: name for name, mode in _VECTORIZATIONS.items()}
 
 
 def write_settings(builder: Any, settings: Mapping[str, Any]) -> None:
@@ -125,6 +143,61 @@ def read_world(reader: Any) -> WorldDescription:
         read_environment(reader.environment),
         read_map(reader.settings),
         tuple(Seat(seat.name, seat.taken) for seat in reader.seats),
+    )
+
+
+def write_vector(builder: Any, description: VectorDescription) -> None:
+    """Fill a `VectorDescription`, with the layouts of its spaces."""
+    write_environment(builder.init("environment"), description.environment)
+    builder.numEnvs = description.num_envs
+    write_space(builder.init("observationSpace"), description.observation_space)
+    write_space(builder.init("actionSpace"), description.action_space)
+    write_layout(builder.init("observationLayout"), layout_of(description.observation_space))
+    write_layout(builder.init("actionLayout"), layout_of(description.action_space))
+    builder.autoresetMode = _MODE_NAMES[description.autoreset_mode]
+    builder.renderMode = description.render_mode or ""
+
+
+@Reading("the description of a vector session")
+def read_vector(reader: Any) -> VectorDescription:
+    """Return a `VectorDescription`.
+
+    Raises:
+        ProtocolError: a layout is not the one that follows from its space.
+    """
+    environment = read_environment(reader.environment)
+    if environment.observation_space is None or environment.action_space is None:
+        raise ValueError("a session without spaces")
+    observation_space = read_space(reader.observationSpace)
+    action_space = read_space(reader.actionSpace)
+    check_layout(reader.observationLayout, layout_of(observation_space))
+    check_layout(reader.actionLayout, layout_of(action_space))
+    return VectorDescription(
+        environment,
+        reader.numEnvs,
+        observation_space,
+        action_space,
+        _MODES[str(reader.autoresetMode)],
+        reader.renderMode or None,
+    )
+
+
+def write_vector_options(builder: Any, options: VectorOptions) -> None:
+    """Fill `VectorOptions`."""
+    builder.numEnvs = options.num_envs
+    builder.vectorizationMode = _VECTORIZATION_NAMES[options.vectorization_mode]
+    builder.hasAutoresetMode = options.autoreset_mode is not None
+    if options.autoreset_mode is not None:
+        builder.autoresetMode = _MODE_NAMES[options.autoreset_mode]
+
+
+@Reading("the options of a vector")
+def read_vector_options(reader: Any) -> VectorOptions:
+    """Return `VectorOptions`."""
+    return VectorOptions(
+        reader.numEnvs,
+        _VECTORIZATIONS[str(reader.vectorizationMode)],
+        _MODES[str(reader.autoresetMode)] if reader.hasAutoresetMode else None,
     )
 
 

@@ -14,6 +14,7 @@ HOST: Final = Interface(schema.Host)
 ENVIRONMENT: Final = Interface(schema.Environment)
 WORLD: Final = Interface(schema.World)
 SESSION: Final = Interface(schema.Session)
+VECTOR_SESSION: Final = Interface(schema.VectorSession)
 
 VERSION: Final = (1, 0)
 """Major and minor version of the interfaces. Another major is another language."""

@@ -223,7 +223,7 @@ class RemoteSession(Proxy):
         """Return what `gymnasium.Env.render` returns in the world's render mode."""
 
         async def wait() -> Any:
-            return session_messages.read_rendering(await response)
+            return session_messages.read_rendering(SESSION["render"], await response)
 
         response = self._call("render")
         return Pending(wait)

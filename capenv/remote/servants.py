@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError
 from capenv.remote import descriptions, session_messages
@@ -18,12 +18,17 @@ from capenv.remote.interfaces import (
 from capenv.remote.repeated_steps import RepeatedSteps
 from capenv.remote.session_messages import SessionMessages
 from capenv.remote.step_shapes import action_shape, time_step_shape
+from capenv.remote.vector_servant import play_vector
 from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.repeats import Repeatable
 from capenv.rpc.servant import Request, Servant
 from capenv.worlds import Environment, Host, Session, TimeStep, World
 
 _log = logging.getLogger("capenv.remote")
+
+_ONE_WORLD: Final = (
+    "this URL names one {}; to step many as one, use the URL of a host or an environment"
+)
 
 Target: TypeAlias = Host | Environment | World | Session
 """What a capability URL may name."""
@@ -96,6 +101,10 @@ class HostServant(Servant):
         environment = self._host.environment(request.params.id)
         return _play(request, _create_world(request, environment))
 
+    def play_vector(self, request: Request) -> Content:
+        """`Playable.playVector`."""
+        return play_vector(request, self._host.environment(request.params.id))
+
 
 class EnvironmentServant(Servant):
     """An environment."""
@@ -118,12 +127,20 @@ class EnvironmentServant(Servant):
 
     def play(self, request: Request) -> Content:
         """`Playable.play`: in a world of its own."""
+        self._check_id(request)
+        return _play(request, _create_world(request, self._environment))
+
+    def play_vector(self, request: Request) -> Content:
+        """`Playable.playVector`."""
+        self._check_id(request)
+        return play_vector(request, self._environment)
+
+    def _check_id(self, request: Request) -> None:
         if request.params.id not in ("", self._environment.id):
             raise BadSettings(
                 f"this URL names the environment {self._environment.id}, not a host to choose from;"
                 " leave the id out"
             )
-        return _play(request, _create_world(request, self._environment))
 
 
 class WorldServant(Servant):
@@ -156,6 +173,10 @@ class WorldServant(Servant):
         _check_nothing_to_choose(request, "world")
         return _play(request, self._world)
 
+    def play_vector(self, request: Request) -> Content:
+        """`Playable.playVector`: not here."""
+        raise BadSettings(_ONE_WORLD.format("world"))
+
     def released(self) -> None:
         """Let the world go."""
         self._world.release()
@@ -181,7 +202,7 @@ class SessionServant(Servant):
         result = self._session.reset(*session_messages.read_reset(request.params))
         try:
             return self._messages.write_reset_result(
-                request.results(), result, self._session.check_observations
+                request.results(), result, self._session.check_observations()
             )
         except EnvironmentFailed:
             self._session.fail()
@@ -200,18 +221,26 @@ class SessionServant(Servant):
         asked, told = action_shape(params), time_step_shape(results)
         if asked is None or told is None:
             return None
-        return RepeatedSteps(self._session, self._messages, self._answer_step, asked, told)
+        return RepeatedSteps(
+            self._messages.unpack_action,
+            self._session.step,
+            self._messages.pack_time_step,
+            self._answer_step,
+            self._session.check_observations,
+            asked,
+            told,
+        )
 
     def _answer_step(self, timestep: TimeStep) -> Content:
         try:
-            return self._messages.write_time_step(timestep, self._session.check_observations)
+            return self._messages.write_time_step(timestep, self._session.check_observations())
         except EnvironmentFailed:
             self._session.fail()
             raise
 
     def render(self, request: Request) -> Content:
         """`Session.render`."""
-        return session_messages.write_rendering(request.results(), self._session.render())
+        return session_messages.write_rendering(request.method, self._session.render())
 
     def leave(self, request: Request) -> Content:
         """`Session.leave`."""
@@ -224,6 +253,10 @@ class SessionServant(Servant):
         results = request.results()
         descriptions.write_session(results.init("description"), self._session.description)
         return request.reply(results, session=Hosted(self))
+
+    def play_vector(self, request: Request) -> Content:
+        """`Playable.playVector`: not here."""
+        raise BadSettings(_ONE_WORLD.format("session"))
 
     def released(self) -> None:
         """Give the seat up, if nobody can come back to it."""

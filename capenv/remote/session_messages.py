@@ -1,14 +1,15 @@
 """What passes between the two ends of a session: both directions of each of its messages."""
 
-import logging
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from capenv.errors import BadSettings, EnvironmentFailed, SpaceError
+from capenv.errors import BadSettings, EnvironmentFailed
 from capenv.link import Buffer
 from capenv.remote.interfaces import SESSION
-from capenv.remote.step_shapes import TERMINATED, TRUNCATED
+from capenv.remote.step_shapes import TERMINATED, TRUNCATED, action_shape, time_step_shape
+from capenv.remote.told_infos import InfoWriter, write_observation
 from capenv.rpc.capability import Content
+from capenv.rpc.interface import Method
 from capenv.rpc.patterns import Fields
 from capenv.values import (
     ElementCodec,
@@ -16,7 +17,6 @@ from capenv.values import (
     UnrepresentableError,
     read_map,
     read_value,
-    write_info,
     write_value,
 )
 from capenv.worlds import EnvironmentDescription, ResetResult, TimeStep
@@ -24,11 +24,10 @@ from capenv.worlds import EnvironmentDescription, ResetResult, TimeStep
 _SEED_LIMIT: Final = 1 << 128
 """What numpy draws a seed from by itself. It takes larger ones, and a time that grows with their square."""
 
-_WARNINGS: Final = 1000
-"""After so many names of what an info could not tell, no more are told of: they may change at every step."""
+Step: TypeAlias = tuple[Any, Any, bool, bool, dict[str, Any]]
+"""What Gymnasium's step returns."""
 
-_log = logging.getLogger("capenv.remote")
-_RESET, _STEP, _RENDER = SESSION["reset"], SESSION["step"], SESSION["render"]
+_RESET, _STEP = SESSION["reset"], SESSION["step"]
 
 
 class SessionMessages:
@@ -42,9 +41,7 @@ class SessionMessages:
         self._actions = ElementCodec(environment.action_space, "action")
         self.pack_action = self._actions.pack_repeatedly
         """Returns fields and frame of the params of `step`, None where they are of no such shape."""
-        self.unpack_observation = self._observations.unpack_frame
-        """Returns the observation in a frame."""
-        self._warned: set[str] = set()
+        self._infos = InfoWriter(environment.id)
 
     # From the agent.
 
@@ -66,6 +63,27 @@ class SessionMessages:
             self._observations.read(reader.observation, check=False),
             read_map(reader.info),
             read_value(reader.seed),
+        )
+
+    step = _STEP
+    asked = staticmethod(action_shape)
+    told = staticmethod(time_step_shape)
+
+    def unpack_step(self, fields: Fields, frame: bytearray | memoryview) -> Step:
+        """Return what fields and frame of the results of `step` say."""
+        reward, ends = fields
+        observation = self._observations.unpack_frame(frame)
+        return observation, reward, ends & TERMINATED != 0, ends & TRUNCATED != 0, {}
+
+    def read_step_results(self, content: Content) -> Step:
+        """Return the results of `step` as Gymnasium does."""
+        timestep = self.read_time_step(content)
+        return (
+            timestep.observation,
+            timestep.reward,
+            timestep.terminated,
+            timestep.truncated,
+            timestep.info,
         )
 
     @Reading("a timestep")
@@ -121,8 +139,14 @@ class SessionMessages:
         Raises:
             EnvironmentFailed: the observation is not an element of its space.
         """
-        self._write_observation(builder, "reset", result.observation, check)
-        self._write_info(builder, result.info)
+        write_observation(
+            builder.init("observation"),
+            self._observations,
+            result.observation,
+            check=check,
+            of=f"{self._id} failed in reset",
+        )
+        self._infos.write(builder, "info", result.info)
         write_value(builder.init("seed"), result.seed)
         return _RESET.results.content(builder)
 
@@ -133,7 +157,13 @@ class SessionMessages:
             EnvironmentFailed: the observation is not an element of its space, or the reward no number.
         """
         builder = _STEP.results.new(self._observations.layout.frame_size)
-        self._write_observation(builder, "step", timestep.observation, check)
+        write_observation(
+            builder.init("observation"),
+            self._observations,
+            timestep.observation,
+            check=check,
+            of=f"{self._id} failed in step",
+        )
         if type(timestep.reward) is float:
             builder.reward = timestep.reward
         else:
@@ -149,29 +179,8 @@ class SessionMessages:
                 ) from None
         builder.terminated = timestep.terminated
         builder.truncated = timestep.truncated
-        self._write_info(builder, timestep.info)
+        self._infos.write(builder, "info", timestep.info)
         return _STEP.results.content(builder)
-
-    def _write_observation(self, builder: Any, what: str, observation: Any, check: bool) -> None:
-        try:
-            self._observations.write(builder.init("observation"), observation, check=check)
-        except SpaceError as error:
-            raise EnvironmentFailed(
-                f"{self._id} failed in {what}: {error} (reset begins a new episode;"
-                " its host can offer it with check_observations=False)"
-            ) from error
-
-    def _write_info(self, builder: Any, info: Mapping[str, Any]) -> None:
-        if not info:
-            return
-        dropped = set(write_info(builder, "info", info)) - self._warned
-        if dropped and len(self._warned) < _WARNINGS:
-            self._warned |= dropped
-            _log.warning(
-                "%s: the info %s cannot be sent and is left out",
-                self._id,
-                ", ".join(sorted(dropped)),
-            )
 
 
 def write_unknown_step(action: Any) -> Content:
@@ -187,13 +196,23 @@ def write_reset(seed: int | None, options: Mapping[str, Any] | None) -> Content:
     Raises:
         BadSettings: an option cannot be told to a peer.
     """
+    params = _RESET.params.new()
+    params.hasSeed = seed is not None
+    write_value(params.init("seed"), None if seed is None else int(seed))
+    write_options(params, options)
+    return _RESET.params.content(params)
+
+
+def write_options(params: Any, options: Mapping[str, Any] | None) -> None:
+    """Fill the `options` of a reset's params.
+
+    Raises:
+        BadSettings: an option cannot be told to a peer.
+    """
     if not isinstance(options, Mapping | None):
         raise BadSettings(
             f"the options are of the type {type(options).__name__}; give a dict or None"
         )
-    params = _RESET.params.new()
-    params.hasSeed = seed is not None
-    write_value(params.init("seed"), None if seed is None else int(seed))
     try:
         write_value(params.init("options"), None if options is None else dict(options))
     except UnrepresentableError as error:
@@ -201,35 +220,44 @@ def write_reset(seed: int | None, options: Mapping[str, Any] | None) -> Content:
             f"an option cannot be sent: {error}; only numbers, text, bytes, arrays, lists and maps of"
             " these can"
         ) from None
-    return _RESET.params.content(params)
+
+
+def check_seed(seed: Any) -> None:
+    """Check a seed that a peer gave.
+
+    Raises:
+        BadSettings: it is an integer, and too large or negative.
+    """
+    if isinstance(seed, int) and not 0 <= seed < _SEED_LIMIT:
+        raise BadSettings("a seed is an integer from 0 to 2**128 - 1; give another")
 
 
 @Reading("a reset")
 def read_reset(reader: Any) -> tuple[int | None, dict[str, Any] | None]:
     """Return seed and options from the params of `reset`."""
     seed = read_value(reader.seed) if reader.hasSeed else None
-    if isinstance(seed, int) and not 0 <= seed < _SEED_LIMIT:
-        raise BadSettings("a seed is an integer from 0 to 2**128 - 1; give another")
+    check_seed(seed)
     options = read_value(reader.options)
     if not isinstance(seed, int | None) or not isinstance(options, dict | None):
         raise ValueError("a seed that is no integer, or options that are no map")
     return seed, options
 
 
-def write_rendering(builder: Any, rendering: Any) -> Content:
-    """Return the results of `render`.
+def write_rendering(method: Method, rendering: Any) -> Content:
+    """Return the results of `render`, of either kind of session.
 
     Raises:
         EnvironmentFailed: it is nothing that can be sent.
     """
+    builder = method.results.new()
     try:
         write_value(builder.init("rendering"), rendering)
     except UnrepresentableError as error:
         raise EnvironmentFailed(f"what render returned cannot be sent: {error}") from None
-    return _RENDER.results.content(builder)
+    return method.results.content(builder)
 
 
 @Reading("a rendering")
-def read_rendering(content: Content) -> Any:
-    """Return the results of `render`."""
-    return read_value(_RENDER.results.read(content.segments).rendering)
+def read_rendering(method: Method, content: Content) -> Any:
+    """Return the results of `render`, of either kind of session."""
+    return read_value(method.results.read(content.segments).rendering)

@@ -1,42 +1,76 @@
 """The steps of one session, as its agent asks for them: made again and again, in messages that are alike."""
 
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from capenv.blocking import BlockingConnection
-from capenv.remote.interfaces import SESSION
-from capenv.remote.session_messages import SessionMessages
-from capenv.remote.step_shapes import TERMINATED, TRUNCATED, action_shape, time_step_shape
+import attrs
+
+from capenv.errors import CapenvError
+from capenv.link import Buffer
+from capenv.repeating import RepeatingConnection
+from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content
+from capenv.rpc.interface import Method
+from capenv.rpc.patterns import Fields, Shape
 from capenv.rpc.repeats import RepeatedCall
 
-Step = tuple[Any, Any, bool, bool, dict[str, Any]]
-"""What Gymnasium's step returns."""
+Step = TypeVar("Step")
+Step_co = TypeVar("Step_co", covariant=True)
 
-_STEP: Final = SESSION["step"]
 _WORTH: Final = 8
 """Repetitions that pay for learning how to repeat a call."""
 _MOST: Final = 256
 """Steps in which nothing is learned, after what was learned before had not been worth it."""
 
 
-class StepCalls:
+class StepMessages(Protocol[Step_co]):
+    """Both messages of a step, as the agent sees them."""
+
+    step: Method
+
+    def pack_action(self, action: Any) -> tuple[Fields, Buffer] | None:
+        """Return fields, at most one, and frame of the params; None if they are of no such shape."""
+
+    def write_step(self, action: Any) -> Content:
+        """Return the params."""
+
+    def asked(self, params: Content) -> Shape | None:
+        """Return where params like these differ."""
+
+    def told(self, results: Content) -> Shape | None:
+        """Return where results like these do."""
+
+    def unpack_step(self, fields: Fields, frame: bytearray | memoryview) -> Step_co:
+        """Return what fields and frame of results told last say; arrays may view the frame."""
+
+    def read_step_results(self, results: Content) -> Step_co:
+        """Return what any results say."""
+
+
+@attrs.frozen
+class _Launched:
+    kind: int | None
+    call: RepeatedCall | Answer
+
+
+class StepCalls(Generic[Step]):
     """Asks for steps: in general once, and then by repeating that call."""
 
     def __init__(
-        self, connection: BlockingConnection, capability: Capability, messages: SessionMessages
+        self, connection: RepeatingConnection, capability: Capability, messages: StepMessages[Step]
     ) -> None:
         self._connection = connection
         self._capability = capability
         self._messages = messages
-        self._pack, self._unpack = messages.pack_action, messages.unpack_observation
+        self._pack, self._unpack = messages.pack_action, messages.unpack_step
         self._calls: list[RepeatedCall | None] = [None, None]
         """By the number of fields that an action is: none for a frame, one for a Python integer."""
         self._uses = 0
         self._pause = 1
         self._left = 0
+        self._launched: _Launched | None = None
 
     def step(self, action: Any) -> Step:
-        """`Session.step`."""
+        """Act, and return what came of it."""
         packed = self._pack(action)
         if packed is None:
             return self._in_general(action, None)
@@ -50,29 +84,66 @@ class StepCalls:
             self._calls[len(fields)] = None
             raise
         if isinstance(answer, Content):
-            self._calls[len(fields)] = None
-            self._learn_later()
-            return tuple(self._messages.read_time_step(answer))
-        (reward, ends), frame = answer
+            return self._spent(len(fields), answer)
         self._uses += 1
-        return self._unpack(frame), reward, ends & TERMINATED != 0, ends & TRUNCATED != 0, {}
+        return self._unpack(*answer)
+
+    def launch(self, action: Any) -> None:
+        """Act, and do not wait for what comes of it: `collect` does."""
+        packed = self._pack(action)
+        kind = None if packed is None else len(packed[0])
+        call = None if kind is None else self._calls[kind]
+        if packed is not None and call is not None:
+            self._connection.launch(call, *packed)
+            self._launched = _Launched(kind, call)
+        else:
+            params = self._messages.write_step(action)
+            answer = self._connection.start(self._capability, self._messages.step, params)
+            self._launched = _Launched(kind, answer)
+
+    def collect(self) -> Step:
+        """Return what came of what was launched."""
+        launched = self._launched
+        assert launched is not None, "nothing was launched"
+        if isinstance(launched.call, Answer):
+            content = self._connection.wait(launched.call)
+            self._launched = None
+            return self._messages.read_step_results(content)
+        assert launched.kind is not None
+        try:
+            answer = self._connection.collect(launched.call)
+        except CapenvError:
+            self._launched = self._calls[launched.kind] = None
+            raise
+        self._launched = None
+        if isinstance(answer, Content):
+            return self._spent(launched.kind, answer)
+        self._uses += 1
+        return self._unpack(*answer)
 
     def _in_general(self, action: Any, kind: int | None) -> Step:
         params = self._messages.write_step(action)
         if kind is None or self._left:
             self._left = max(self._left - 1, 0)
-            content = self._connection.ask(self._capability, _STEP, params)
+            content = self._connection.ask(self._capability, self._messages.step, params)
         else:
-            content, example = self._connection.example(self._capability, _STEP, params)
-            asked, told = action_shape(params), time_step_shape(content)
+            content, example = self._connection.example(
+                self._capability, self._messages.step, params
+            )
+            asked, told = self._messages.asked(params), self._messages.told(content)
             if asked is None or told is None:
                 self._learn_later()
             else:
                 self._uses = 0
                 self._calls[kind] = self._connection.repeated(example, asked, told)
-        return tuple(self._messages.read_time_step(content))
+        return self._messages.read_step_results(content)
+
+    def _spent(self, kind: int, answer: Content) -> Step:
+        """Take results of another shape, after which the call cannot be repeated."""
+        self._calls[kind] = None
+        self._learn_later()
+        return self._messages.read_step_results(answer)
 
     def _learn_later(self) -> None:
-        """Take notice that what was learned is of no more use."""
         self._pause = 1 if self._uses >= _WORTH else min(2 * self._pause, _MOST)
         self._left = self._pause - 1

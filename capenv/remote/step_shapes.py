@@ -12,6 +12,8 @@ OBSERVATION, INFO, EXACT_REWARD = 0, 1, 2
 REWARD_BYTE, ENDS_BYTE = 0, 8
 TERMINATED, TRUNCATED = 1, 2
 """Bits of the byte at `ENDS_BYTE`."""
+OBSERVATIONS, REWARDS, TERMINATIONS, TRUNCATIONS, INFOS = range(5)
+_TENSOR_DATA: Final = 1
 _PACKED: Final = 0
 _FRAME, _BESIDE = 0, 1
 _BYTE: Final = 2
@@ -50,6 +52,37 @@ def time_step_shape(results: Content) -> Shape | None:
             return None
 
 
+def vector_step_shape(results: Content) -> Shape | None:
+    """Return the shape of results of a vector: observations, rewards and both ends, one behind the other.
+
+    None where anything else is told, or in another order.
+    """
+    match _root(results):
+        case Struct() as root if root.pointer(INFOS) is None:
+            element, rewards = root.struct(OBSERVATIONS), root.struct(REWARDS)
+            runs = [
+                _frame(element),
+                _run(rewards.pointer(_TENSOR_DATA)),
+                _run(root.pointer(TERMINATIONS)),
+                _run(root.pointer(TRUNCATIONS)),
+            ]
+        case _:
+            return None
+    if element.pointer(_BESIDE) is not None or runs[0] is None:
+        return None
+    start = end = runs[0][0]
+    for run in runs:
+        if run is None or run[0] != end:
+            return None
+        end += padded(run[1])
+    return Shape(frame=(start, end - start))
+
+
+def padded(size: int) -> int:
+    """Return the bytes that so many take in a message."""
+    return size + 7 & ~7
+
+
 def _root(content: Content) -> object:
     return follow(content.segments, 0, 0) if len(content.segments) == 1 else None
 
@@ -57,7 +90,11 @@ def _root(content: Content) -> object:
 def _frame(element: Struct) -> tuple[int, int] | None:
     if element.u16(0) != _PACKED:
         return None
-    match element.pointer(_FRAME):
+    return _run(element.pointer(_FRAME))
+
+
+def _run(target: object) -> tuple[int, int] | None:
+    match target:
         case List(code=code, start=start, count=count) if code == _BYTE and count:
             return start << 3, count
         case _:

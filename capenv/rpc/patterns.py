@@ -16,6 +16,9 @@ from capenv.link import Buffer
 Fields: TypeAlias = tuple[Any, ...]
 """The numbers in which one message differs from another."""
 
+Frame: TypeAlias = Buffer | tuple[Buffer, ...]
+"""A run of bytes, whole or in pieces."""
+
 HEADER: Final = 8
 """Bytes before the one segment of a message."""
 
@@ -69,11 +72,11 @@ class Pattern:
         self._unpack = reader.unpack_from
         self._constants = reader.unpack_from(self._head)[::2]
 
-    def write(self, fields: Fields, frame: Buffer) -> list[Buffer]:
+    def write(self, fields: Fields, *frame: Buffer) -> list[Buffer]:
         """Return the buffers of the message with these fields and this frame, which is not copied."""
         for pack, at, first, last in self._pack:
             pack(self._head, at, *fields[first:last])
-        return [bytes(self._head), frame, self._tail]
+        return [bytes(self._head), *frame, self._tail]
 
     def join(self, fields: Fields, frame: Buffer) -> bytes:
         """Return the message with these fields and this frame."""

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 import attrs
 
 from capenv.buffers import BufferPool
-from capenv.link import Buffer
 from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content, Hosted, Imported, innermost
 from capenv.rpc.encoding import encode
@@ -20,7 +19,7 @@ from capenv.rpc.exports import Export, Exports
 from capenv.rpc.framing import CHUNK
 from capenv.rpc.interface import Method
 from capenv.rpc.messages import Call, Finish, ImportedTarget, Message, Payload, Results, Return
-from capenv.rpc.patterns import HEADER, Fields, Pattern, Shape, framed, sole
+from capenv.rpc.patterns import HEADER, Fields, Frame, Pattern, Shape, framed, sole
 from capenv.rpc.pointers import Struct, follow
 from capenv.rpc.question import Question
 from capenv.rpc.tables import RemoteTable
@@ -38,18 +37,29 @@ class Repeatable(Protocol):
     params: Shape
     results: Shape
 
-    def __call__(self, fields: Fields, frame: memoryview) -> "tuple[Fields, Buffer] | Content":
+    def __call__(self, fields: Fields, frame: memoryview) -> "tuple[Fields, Frame] | Content":
         """Carry out a call, and return fields and frame of the results, or results of another shape.
 
-        The frame given is memory of the connection's, for as long as this runs; the frame returned is not
-        changed before it is sent or copied.
+        The frame given is memory of the connection's, for as long as this runs; the frame returned, whole
+        or in pieces, is not changed before it is sent or copied.
         """
 
 
 class RepeatedCall:
     """A call of ours, in a question that is set apart for it."""
 
-    __slots__ = ("due", "finish", "pool", "question", "request", "response", "target")
+    __slots__ = (
+        "answer",
+        "due",
+        "finish",
+        "frame",
+        "pool",
+        "question",
+        "request",
+        "response",
+        "target",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -66,12 +76,25 @@ class RepeatedCall:
         self.response = response
         self.pool = BufferPool(response.size) if response.size > CHUNK else None
         """Where results lie that are too long for a reader's chunk."""
+        self.frame: memoryview | None = None
+        """Where in the buffer that was taken the frame will be."""
+        self.wanted = False
+        """Whether somebody still waits for what is in flight, if it has to land."""
+        self.answer: Answer | None = None
+        """What it then became."""
         self.due = b""
         """The Finish of the last such call, which goes out before the next."""
         finish = encode(Finish(question.id, release_result_caps=False))[0]
         assert isinstance(finish, bytearray)
         self.finish = framed(finish) if finish_needed else b""
         """What is due once such a call was answered."""
+
+    def take_buffer(self) -> memoryview:
+        """Return memory for results, of whose frame arrays can be made."""
+        assert self.pool is not None
+        start, stop = self.response.frame_start, self.response.frame_stop
+        buffer, self.frame = self.pool.take(start, stop - start)
+        return buffer
 
 
 @attrs.frozen(eq=False)

@@ -18,9 +18,9 @@ class UnrepresentableError(TypeError):
 def plain(value: Any) -> Any:
     """Return a value as the plain types that the wire knows.
 
-    These are None, bool, int, float, str, bytes, numpy arrays and scalars, list, tuple, dict with
-    str keys, and GraphInstance. Their subclasses become them: an IntEnum an int, a namedtuple a
-    tuple, any Mapping a dict.
+    These are None, bool, int, float, str, bytes, numpy arrays and scalars, arrays of one dimension of
+    these, list, tuple, dict with str keys, and GraphInstance. Their subclasses become them: an IntEnum an
+    int, a namedtuple a tuple, any Mapping a dict.
 
     Raises:
         UnrepresentableError: The value, or one inside it, is none of them.
@@ -73,7 +73,7 @@ class _Pruner:
             case np.ma.MaskedArray():
                 raise _unrepresentable(value, path)
             case np.generic() | np.ndarray():
-                return self._numpy(value, path)
+                return self._numpy(value, path, depth)
             case int():
                 self._budget.spend(value.bit_length() // 8)
                 return int(value)
@@ -107,7 +107,9 @@ class _Pruner:
             raise UnrepresentableError(f"the str at {path or '/'} holds lone surrogates") from None
         return str(text)
 
-    def _numpy(self, value: Any, path: str) -> Any:
+    def _numpy(self, value: Any, path: str, depth: int) -> Any:
+        if value.dtype == object and value.ndim == 1:
+            return object_array(self._items(list(value), path, depth))
         if not has_dtype(value.dtype) or value.ndim > MAX_RANK:
             raise _unrepresentable(value, path)
         self._budget.spend(value.nbytes)
@@ -116,6 +118,14 @@ class _Pruner:
     def _items(self, items: list[Any] | tuple[Any, ...], path: str, depth: int) -> list[Any]:
         self._budget.nodes(len(items), depth + 1)
         return [self.plain(item, f"{path}/{index}", depth + 1) for index, item in enumerate(items)]
+
+
+def object_array(items: list[Any]) -> np.ndarray[Any, Any]:
+    """Return an array of one dimension of Python objects."""
+    array = np.empty(len(items), object)
+    for index, item in enumerate(items):  # at once, numpy would make an array of arrays
+        array[index] = item
+    return array
 
 
 def _unrepresentable(value: Any, path: str) -> UnrepresentableError:

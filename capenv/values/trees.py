@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.spaces import GraphInstance
 
 from capenv.errors import ProtocolError
-from capenv.values.pruning import plain, prune
+from capenv.values.pruning import object_array, plain, prune
 from capenv.values.reading import Budget, Reading
 from capenv.values.tensors import read_tensor, write_tensor
 
@@ -95,7 +95,10 @@ def _write_bytes(builder: Any, value: bytes) -> None:
 
 
 def _write_array(builder: Any, value: np.ndarray[Any, Any]) -> None:
-    write_tensor(builder.init("tensor"), value)
+    if value.dtype == object:
+        _write_items(builder.init("objects", len(value)), list(value))
+    else:
+        write_tensor(builder.init("tensor"), value)
 
 
 def _write_list(builder: Any, value: list[Any]) -> None:
@@ -174,6 +177,8 @@ def _read(reader: Any, depth: int, budget: Budget) -> Any:
             return _read_big_int(_spent(reader.bigInt, budget))
         case "graph":
             return _read_graph(reader.graph, depth, budget)
+        case "objects":
+            return object_array(_read_items(reader.objects, depth, budget))
         case other:
             raise ProtocolError(f"a value is of the unknown kind {other}")
 

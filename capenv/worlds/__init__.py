@@ -8,11 +8,15 @@ from capenv.worlds.descriptions import (
     SessionDescription,
     Setting,
     TimeStep,
+    VectorDescription,
+    VectorOptions,
+    VectorTimeStep,
     WorldDescription,
 )
 from capenv.worlds.environment import Environment
 from capenv.worlds.host import Host
 from capenv.worlds.session import Session
+from capenv.worlds.vector import VectorSession
 from capenv.worlds.world import World
 
 __all__ = [
@@ -26,6 +30,10 @@ __all__ = [
     "SessionDescription",
     "Setting",
     "TimeStep",
+    "VectorDescription",
+    "VectorOptions",
+    "VectorSession",
+    "VectorTimeStep",
     "World",
     "WorldDescription",
 ]

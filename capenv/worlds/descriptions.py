@@ -5,6 +5,10 @@ from typing import Any, Final
 
 import attrs
 import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import VectorizeMode
+from gymnasium.vector import AutoresetMode
 
 MAX_NAME: Final = 64
 """Characters of a name that near matches are sought for: looking takes longer the longer it is."""
@@ -79,6 +83,49 @@ class SessionDescription:
     render_mode: str | None
     restored: bool
     """Whether the session outlives who uses it, because it has a URL of its own."""
+
+
+@attrs.frozen
+class VectorOptions:
+    """How many environments are to be stepped as one, and in what way."""
+
+    num_envs: int
+    vectorization_mode: VectorizeMode | None = None
+    """Gymnasium's; None is the environment's own entry point where that can do it, or else SYNC."""
+    autoreset_mode: AutoresetMode | None = None
+    """Gymnasium's; None is that of the entry point, or else NEXT_STEP."""
+
+
+@attrs.frozen(eq=False)
+class VectorDescription:
+    """What a vector session is."""
+
+    environment: EnvironmentDescription
+    """With the spaces of one sub-environment."""
+    num_envs: int
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
+    """Those of all sub-environments together."""
+    autoreset_mode: AutoresetMode
+    render_mode: str | None
+
+
+@attrs.frozen(eq=False)
+class VectorTimeStep:
+    """What `step` of a vector session returns, as Gymnasium's `VectorEnv.step` does."""
+
+    observations: Any
+    """An element of the batched observation space."""
+    rewards: npt.NDArray[Any]
+    terminations: npt.NDArray[np.bool_]
+    truncations: npt.NDArray[np.bool_]
+    """Each of the shape (num_envs,)."""
+    infos: dict[str, Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(
+            (self.observations, self.rewards, self.terminations, self.truncations, self.infos)
+        )
 
 
 @attrs.frozen(eq=False)

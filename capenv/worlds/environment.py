@@ -5,16 +5,24 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import gymnasium
+from gymnasium import VectorizeMode
+from gymnasium.vector import AutoresetMode
 
 from capenv.errors import BadSettings, EnvironmentFailed, UnsupportedSpace
 from capenv.values import ElementCodec
 from capenv.values.naming import brief
-from capenv.worlds.descriptions import MAX_NAME, EnvironmentDescription, Setting
+from capenv.worlds.descriptions import MAX_NAME, EnvironmentDescription, Setting, VectorOptions
 from capenv.worlds.guard import EnvironmentRaisedError, guarded
+from capenv.worlds.vector import AnyVectorEnv, VectorSession, synchronous
 from capenv.worlds.world import World
+
+Result = TypeVar("Result")
+
+MAX_NUM_ENVS: Final = 4096
+"""Sub-environments of one vector: what a peer may make a host hold."""
 
 
 class Environment:
@@ -37,11 +45,12 @@ class Environment:
         """
         self.id = id
         self._check_observations = check_observations
+        self._vector_entry_point: Callable[..., Any] | None = None
         match factory:
-            case None:
-                self._make, self._signature = _registered(id)
-            case str():
-                self._make, self._signature = _registered(factory)
+            case None | str():
+                name = factory or id
+                self._make, self._signature = _registered(name)
+                self._vector_entry_point = _vector_entry_point(name)
             case _:
                 self._make, self._signature = factory, _settings_of(factory)
         self.settings, self._open = self._signature
@@ -72,10 +81,7 @@ class Environment:
             UnsupportedSpace: one of its spaces cannot be told to a peer.
         """
         self._check(settings)
-        try:
-            env = guarded(lambda: self._make(**settings))
-        except EnvironmentRaisedError as error:
-            raise EnvironmentFailed(f"{self.id} could not be made: {error}") from error.__cause__
+        env = self._made(lambda: self._make(**settings))
         if not isinstance(env, gymnasium.Env):
             raise EnvironmentFailed(
                 f"the maker of {self.id} returned {type(env).__name__}, not a gymnasium.Env"
@@ -88,9 +94,84 @@ class Environment:
                 guarded(env.close)
             raise
 
-    def _describe(self, env: gymnasium.Env[Any, Any]) -> EnvironmentDescription:
+    def create_vector(self, options: VectorOptions, settings: Mapping[str, Any]) -> VectorSession:
+        """Make a session of many worlds, at most `MAX_NUM_ENVS`, that are stepped as one.
+
+        Raises:
+            BadSettings: a setting is unknown or missing, or the environment cannot be stepped so.
+            EnvironmentFailed: the maker raised, or made something else.
+            UnsupportedSpace: one of its spaces cannot be told to a peer.
+        """
+        self._check(settings)
+        num_envs, vectorization_mode = options.num_envs, options.vectorization_mode
+        autoreset_mode = options.autoreset_mode
+        if not 0 < num_envs <= MAX_NUM_ENVS:
+            raise BadSettings(f"num_envs is {num_envs}; give a number from 1 to {MAX_NUM_ENVS}")
+        if vectorization_mode not in (None, VectorizeMode.SYNC, VectorizeMode.VECTOR_ENTRY_POINT):
+            raise BadSettings(
+                "the vectorization_mode is neither 'sync' nor 'vector_entry_point'; give one of these"
+            )
+        env = None
+        if vectorization_mode is not VectorizeMode.SYNC:
+            insist = vectorization_mode is not None
+            env = self._from_entry_point(num_envs, settings, autoreset_mode, insist=insist)
+        if env is None:
+            mode = autoreset_mode or AutoresetMode.NEXT_STEP
+            env = self._made(lambda: synchronous(lambda: self._make(**settings), num_envs, mode))
+        try:
+            _check_render_mode(env, settings.get("render_mode"))
+            self._check_spaces(env)
+            description = self._describe(env, "single_")
+            return VectorSession(description, env, self._check_observations)
+        except BaseException:
+            with suppress(EnvironmentRaisedError):
+                guarded(env.close)
+            raise
+
+    def _from_entry_point(
+        self,
+        num_envs: int,
+        settings: Mapping[str, Any],
+        autoreset_mode: AutoresetMode | None,
+        *,
+        insist: bool,
+    ) -> AnyVectorEnv | None:
+        """Make a vector environment by the entry point; None where it cannot do what is asked."""
+        entry_point = self._vector_entry_point
+        if entry_point is None:
+            if insist:
+                raise BadSettings(f"{self.id} has no vector entry point; ask for mode 'sync'")
+            return None
+        known, takes_others = _settings_of(entry_point)
+        unknown = set(settings) - {setting.name for setting in known}
+        if unknown and not takes_others:
+            if insist:
+                raise BadSettings(
+                    f"the vector entry point of {self.id} has no setting {brief(min(unknown))};"
+                    " ask for mode 'sync'"
+                )
+            return None
+        env: AnyVectorEnv = self._made(lambda: entry_point(num_envs=num_envs, **settings))
+        mode = env.metadata.get("autoreset_mode")
+        if isinstance(mode, AutoresetMode) and autoreset_mode in (None, mode):
+            return env
+        with suppress(EnvironmentRaisedError):
+            guarded(env.close)
+        if insist:
+            raise BadSettings(
+                f"the vector entry point of {self.id} has another autoreset_mode; ask for mode 'sync'"
+            )
+        return None
+
+    def _made(self, make: Callable[[], Result]) -> Result:
+        try:
+            return guarded(make)
+        except EnvironmentRaisedError as error:
+            raise EnvironmentFailed(f"{self.id} could not be made: {error}") from error.__cause__
+
+    def _check_spaces(self, env: Any, prefix: str = "") -> None:
         for name in ("observation_space", "action_space"):
-            space = getattr(env, name, None)
+            space = getattr(env, prefix + name, None)
             if not isinstance(space, gymnasium.Space):
                 raise EnvironmentFailed(
                     f"{self.id} cannot be offered: it has no {name}; give it one"
@@ -102,11 +183,14 @@ class Environment:
                     f"{self.id} cannot be offered: of its {name}, {error}; wrap it so that it has one"
                     " of Gymnasium's own"
                 ) from None
+
+    def _describe(self, env: Any, prefix: str = "") -> EnvironmentDescription:
+        self._check_spaces(env, prefix)
         spec = env.spec
         return EnvironmentDescription(
             id=self.id,
-            observation_space=env.observation_space,
-            action_space=env.action_space,
+            observation_space=getattr(env, f"{prefix}observation_space"),
+            action_space=getattr(env, f"{prefix}action_space"),
             settings=self.settings,
             metadata=dict(env.metadata),
             max_episode_steps=None if spec is None else _steps(spec.max_episode_steps),
@@ -141,7 +225,7 @@ def _steps(limit: Any) -> int | None:
     raise BadSettings("max_episode_steps is a positive integer of at most 64 bits; give another")
 
 
-def _check_render_mode(env: gymnasium.Env[Any, Any], mode: Any) -> None:
+def _check_render_mode(env: Any, mode: Any) -> None:
     """Raise BadSettings if the environment has no such mode; by itself it might only warn its host."""
     modes: list[str] = list(env.metadata.get("render_modes") or ())
     # Gymnasium makes lists of frames of any mode, and windows of arrays.
@@ -183,6 +267,24 @@ def _registered(id: str) -> tuple[Callable[..., Any], tuple[tuple[Setting, ...],
     # The passive checker only warns, into a log that no agent sees.
     make = functools.partial(gymnasium.make, id, disable_env_checker=True)
     return make, (tuple(described), takes_others)
+
+
+def _vector_entry_point(id: str) -> Callable[..., Any] | None:  # noqa: A002
+    """Return what makes a vector environment of a registered one, if there is such."""
+    spec = gymnasium.spec(id.rpartition(":")[2])
+    entry_point = spec.vector_entry_point
+    # As for Gymnasium's own make_vec: such wrappers cannot be put around it.
+    if entry_point is None or spec.additional_wrappers:
+        return None
+    creator = (
+        gymnasium.envs.registration.load_env_creator(entry_point)
+        if isinstance(entry_point, str)
+        else entry_point
+    )
+    defaults = dict(spec.kwargs)
+    if spec.max_episode_steps is not None:
+        defaults["max_episode_steps"] = spec.max_episode_steps
+    return functools.partial(creator, **defaults)
 
 
 def _imported_spec(id: str) -> gymnasium.envs.registration.EnvSpec:  # noqa: A002

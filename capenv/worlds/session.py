@@ -1,60 +1,21 @@
 """A session: the authority to act in one seat, and what it may do when."""
 
-import enum
-import logging
 import numbers
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import gymnasium
 
-from capenv.errors import EnvironmentFailed, ResetNeeded, SessionClosed
 from capenv.worlds.descriptions import (
     EnvironmentDescription,
     ResetResult,
     SessionDescription,
     TimeStep,
 )
-from capenv.worlds.guard import told
-
-_log = logging.getLogger("capenv.worlds")
+from capenv.worlds.playing import TRANSITIONS, Playing, SessionInput, SessionState
 
 
-class SessionState(enum.Enum):
-    """What a session waits for."""
-
-    JOINED = enum.auto()
-    """No episode was begun."""
-    PLAYING = enum.auto()
-    """An episode was begun. Gymnasium lets an agent step on after its end, and some environments go on."""
-    FAILED = enum.auto()
-    """The environment raised; a reset may mend it."""
-    LEFT = enum.auto()
-    """The seat was given up."""
-
-
-class SessionInput(enum.Enum):
-    """What happens to a session."""
-
-    RESET = enum.auto()
-    FAILURE = enum.auto()
-    LEAVE = enum.auto()
-
-
-TRANSITIONS: Final = {
-    (SessionState.JOINED, SessionInput.RESET): SessionState.PLAYING,
-    (SessionState.JOINED, SessionInput.FAILURE): SessionState.FAILED,
-    (SessionState.JOINED, SessionInput.LEAVE): SessionState.LEFT,
-    (SessionState.PLAYING, SessionInput.RESET): SessionState.PLAYING,
-    (SessionState.PLAYING, SessionInput.FAILURE): SessionState.FAILED,
-    (SessionState.PLAYING, SessionInput.LEAVE): SessionState.LEFT,
-    (SessionState.FAILED, SessionInput.RESET): SessionState.PLAYING,
-    (SessionState.FAILED, SessionInput.FAILURE): SessionState.FAILED,
-    (SessionState.FAILED, SessionInput.LEAVE): SessionState.LEFT,
-}
-
-
-class Session:
+class Session(Playing):
     """The authority to act in one seat of a world."""
 
     def __init__(
@@ -65,6 +26,7 @@ class Session:
         vacate: Callable[[], None],
         check_observations: bool = True,
     ) -> None:
+        super().__init__(environment.id)
         self._check_observations = check_observations
         self._over = False
         """Whether the episode has ended."""
@@ -74,7 +36,6 @@ class Session:
         self._seat = seat
         self._env = env
         self._vacate = vacate
-        self._state = SessionState.JOINED
         self.restored = False
         """Whether it has a URL of its own, so that it outlives who uses it."""
 
@@ -86,9 +47,8 @@ class Session:
             self._environment, self._seat, self._env.render_mode, self.restored
         )
 
-    @property
     def check_observations(self) -> bool:
-        """Whether it is an error if the last observation is outside its space's bounds.
+        """Return whether it is an error if the last observation is outside its space's bounds.
 
         It is none in a step after the episode's end, which Gymnasium lets an agent take but does not
         define: CartPole then leaves its bounds.
@@ -124,12 +84,7 @@ class Session:
         """
         if self._state is not SessionState.PLAYING:
             self._check_playing("step")
-        try:
-            result = self._env.step(action)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise self._raised("step", error) from error
+        result = self._run("step", self._env.step, action)
         match result:
             case (observation, reward, terminated, truncated, dict() as info):
                 if terminated is not False:
@@ -152,41 +107,12 @@ class Session:
         self._check_playing("render")
         return self._run("render", self._env.render)
 
-    def fail(self) -> None:
-        """Take notice that what the environment returned could not be used: a reset is needed."""
-        self._state = TRANSITIONS[self._state, SessionInput.FAILURE]
-
     def leave(self) -> None:
         """Give the seat up. Idempotent."""
         if self._state is SessionState.LEFT:
             return
         self._state = TRANSITIONS[self._state, SessionInput.LEAVE]
         self._vacate()
-
-    def _check_open(self) -> None:
-        if self._state is SessionState.LEFT:
-            raise SessionClosed(
-                "the session was left, or its world was destroyed; join a world anew"
-            )
-
-    def _check_playing(self, what: str) -> None:
-        self._check_open()
-        if self._state is SessionState.JOINED:
-            raise ResetNeeded(f"{what} before the first reset; call reset to begin an episode")
-        if self._state is SessionState.FAILED:
-            raise ResetNeeded(f"{what} after the environment failed; call reset to begin again")
-
-    def _run(self, what: str, act: Callable[[], Any]) -> Any:
-        try:
-            return act()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            raise self._raised(what, error) from error
-
-    def _raised(self, what: str, error: BaseException) -> EnvironmentFailed:
-        _log.error("%s failed in %s", self._environment.id, what, exc_info=error)
-        return self._failed(what, told(error))
 
     def _truth(self, name: str, value: Any) -> bool:
         try:
@@ -195,11 +121,6 @@ class Session:
             raise self._failed(
                 "step", f"its {name} is no bool, but of the type {type(value).__name__}"
             ) from None
-
-    def _failed(self, what: str, reason: str) -> EnvironmentFailed:
-        self.fail()
-        advice = "another reset may work" if what == "reset" else "reset begins a new episode"
-        return EnvironmentFailed(f"{self._environment.id} failed in {what}: {reason} ({advice})")
 
     def _np_random_seed(self) -> int | None:
         # Not the property: it would make a generator, and so change what a later reset gives.

@@ -8,7 +8,7 @@ from fuzz_flows import Agent
 
 from capenv.errors import NotCapenv
 from capenv.remote import descriptions, handshake, session_messages
-from capenv.remote.interfaces import GATE
+from capenv.remote.interfaces import GATE, SESSION
 from capenv.remote.session_messages import SessionMessages
 from capenv.rpc.capability import Content
 from capenv.rpc.interface import Interface, Method
@@ -74,5 +74,5 @@ def _names(method: Method) -> list[str]:
 SESSION_RESULTS: dict[str, Read] = {
     "reset": lambda agent, content: agent.messages and agent.messages.read_reset_result(content),
     "step": lambda agent, content: agent.messages and agent.messages.read_time_step(content),
-    "render": lambda _, content: session_messages.read_rendering(content),
+    "render": lambda _, content: session_messages.read_rendering(SESSION["render"], content),
 }
