@@ -11,6 +11,7 @@ from gymnasium import spaces
 Array = npt.NDArray[Any]
 _TINY = 8
 """Elements up to which a Python loop is faster than numpy."""
+_FALSE = b"\0"
 
 
 def bounds_of(space: spaces.Space[Any]) -> tuple[Array, Array]:
@@ -70,19 +71,16 @@ def _tiny_check(low: Array, high: Array) -> Callable[[Array], bool]:
 def _uniform_check(low: Any, high: Any) -> Callable[[Array], bool]:
     # The extremes of an array with a NaN are NaN, which is within nothing.
     def check(array: Array) -> bool:
-        with np.errstate(invalid="ignore"):
-            return bool(
-                (low is None or array.min() >= low) and (high is None or array.max() <= high)
-            )
+        return bool((low is None or array.min() >= low) and (high is None or array.max() <= high))
 
     return check
 
 
 def _general_check(low: Array | None, high: Array | None) -> Callable[[Array], bool]:
+    # Looking for a zero in the bytes of an array of bools takes half as long as its `all`.
     def check(array: Array) -> bool:
-        with np.errstate(invalid="ignore"):
-            return bool(
-                (low is None or (array >= low).all()) and (high is None or (array <= high).all())
-            )
+        return (low is None or _FALSE not in (array >= low).tobytes()) and (
+            high is None or _FALSE not in (array <= high).tobytes()
+        )
 
     return check
