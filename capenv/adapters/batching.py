@@ -44,6 +44,20 @@ def join(single: Space, batches: Sequence[Any]) -> Any:
             return tuple(element for batch in batches for element in batch)
 
 
+def arranged(single: Space, batch: Any) -> Any:
+    """Return a batch with the keys in the order that they have in the space of one sub-environment.
+
+    Gymnasium sorts those of the batched space, and yet returns batches in this order.
+    """
+    match single:
+        case spaces.Dict():
+            return {key: arranged(space, batch[key]) for key, space in single.spaces.items()}
+        case spaces.Tuple():
+            return tuple(arranged(s, b) for s, b in zip(single.spaces, batch, strict=True))
+        case _:
+            return batch
+
+
 def join_infos(infos: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
     """Return the infos of several vectors as those of one: arrays joined, and filled where one has none."""
     joined: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from gymnasium import VectorizeMode
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from capenv.adapters.batching import join, join_infos, split
+from capenv.adapters.batching import arranged, join, join_infos, split
 from capenv.errors import BadSettings, Disconnected, SessionBusy, SessionClosed, SessionError
 from capenv.remote import handshake
 from capenv.remote.blocking_vector import BlockingVectorSession
@@ -20,6 +20,8 @@ from capenv.url import CapabilityURL
 from capenv.worlds import ResetResult, VectorOptions
 
 _MASK = "reset_mask"
+_MOST = (1 << 32) - 1
+"""What `VectorOptions.numEnvs` holds; a host allows fewer."""
 
 
 def make_vec(
@@ -66,15 +68,22 @@ def make_vec(
         autoreset = None if autoreset_mode is None else AutoresetMode(autoreset_mode)
     except ValueError as error:
         raise BadSettings(f"{error}; see make_vec for those there are") from None
-    if not urls or num_envs < len(urls):
+    if vectorization is VectorizeMode.ASYNC:
+        raise BadSettings("the vectorization_mode 'async' is none of a remote vector; use 'sync'")
+    if not urls or not len(urls) <= num_envs <= _MOST:
         raise BadSettings(
             f"{num_envs} environments cannot be shared by {len(urls)} URLs; ask for more, or give fewer"
         )
     share, more = divmod(num_envs, len(urls))
-    parts = [
-        _Part(url, id, VectorOptions(share + (i < more), vectorization, autoreset), settings)
-        for i, url in enumerate(urls)
-    ]
+    parts: list[_Part] = []
+    try:
+        for index, one in enumerate(urls):
+            options = VectorOptions(share + (index < more), vectorization, autoreset)
+            parts.append(_Part(one, id, options, settings))
+    except BaseException:
+        for part in parts:
+            part.session.close()
+        raise
     return RemoteVectorEnv(parts)
 
 
@@ -178,7 +187,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         infos = [result.info for result in results]
         observations = [result.observation for result in results]
         if len(self._parts) == 1:
-            return observations[0], infos[0]
+            return self._arranged(observations[0]), infos[0]
         self._keep(observations)
         return join(self.single_observation_space, observations), join_infos(infos, self._sizes)
 
@@ -207,7 +216,8 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if len(self._parts) == 1:
             with self._used("step"):
-                return self._parts[0].session.step(actions)
+                observations, *others = self._parts[0].session.step(actions)
+            return self._arranged(observations), *others
         self.step_async(actions)
         return self.step_wait()
 
@@ -249,7 +259,8 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             if failure is not None:
                 raise failure
         if len(steps) == 1:
-            return steps[0]
+            observations, *others = steps[0]
+            return self._arranged(observations), *others
         observations, rewards, terminations, truncations, infos = zip(*steps, strict=True)
         self._keep(observations)
         return (
@@ -330,6 +341,11 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         others = {key: value for key, value in options.items() if key != _MASK}
         ends = np.cumsum(self._sizes)[:-1]
         return others, np.split(mask, ends)
+
+    def _arranged(self, observations: Any) -> Any:
+        if isinstance(observations, np.ndarray):
+            return observations
+        return arranged(self.single_observation_space, observations)
 
     def _keep(self, observations: Sequence[Any]) -> None:
         # Some may begin anew while others go on: of these the latest observations are returned again.

@@ -13,6 +13,8 @@ def identical(one: Any, other: Any) -> bool:
     """Return whether two values are of the very same types, shapes and bits."""
     if type(one) is not type(other):
         return False
+    if isinstance(one, np.ndarray) and one.dtype == other.dtype == object:
+        return one.shape == other.shape and all(map(identical, one.flat, other.flat))
     if isinstance(one, np.ndarray | np.generic):
         same = one.dtype == other.dtype and one.shape == other.shape
         return same and one.tobytes() == other.tobytes()
