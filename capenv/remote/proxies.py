@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 import trio
 
 from capenv import transports
-from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, NotCapenv
+from capenv.errors import CapenvError, DeadlineExceeded, Disconnected, NotCapenv, URLError
 from capenv.remote import descriptions, handshake, session_messages
 from capenv.remote.interfaces import ENVIRONMENT, GATE, HOST, SESSION, WORLD
 from capenv.remote.session_messages import SessionMessages
@@ -262,7 +262,11 @@ _PROXIES: dict[str, type[Remote]] = {
 
 @asynccontextmanager
 async def connect(
-    url: str | CapabilityURL, *, timeout: float = handshake.TIMEOUT, vat: Vat | None = None
+    url: str | CapabilityURL,
+    *,
+    kind: str | None = None,
+    timeout: float = handshake.TIMEOUT,
+    vat: Vat | None = None,
 ) -> AsyncIterator[Any]:
     """Connect to what a capability URL names, and yield its proxy.
 
@@ -271,6 +275,9 @@ async def connect(
 
     Args:
         url: the whole capability URL.
+        kind: "host", "environment", "world" or "session", if you know which it names. Then the proxy is
+            there at once, and what you call on it travels with the hello: a first step takes one round trip.
+            Whatever is wrong is raised when a call, or the proxy itself, is awaited.
         timeout: seconds to reach the host and hear its hello.
         vat: to be part of, so that what comes over this connection may be passed on over its others.
 
@@ -278,6 +285,8 @@ async def connect(
         URLError, NothingListening, NotCapenv, VersionMismatch: nobody is there to talk to.
         UnknownToken: the URL's secret is wrong or was revoked.
     """
+    if kind is not None and kind not in _PROXIES:
+        raise URLError(f"there is no kind {kind!r}; it is one of {', '.join(_PROXIES)}")
     parsed = handshake.checked(url)
     link = await transports.connect(parsed.address, timeout)
     connection = VatConnection(link, turn=None if vat is None else vat.turn)
@@ -286,7 +295,10 @@ async def connect(
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)
             try:
-                yield await _restore(connection, parsed, timeout)
+                if kind is None:
+                    yield await _restore(connection, parsed, timeout)
+                else:
+                    yield _expect(connection, parsed, kind)
             except trio.Cancelled:
                 raise
             except BaseException as error:
@@ -296,6 +308,15 @@ async def connect(
     finally:
         if failure is not None:
             raise failure
+
+
+def _expect(connection: VatConnection, url: CapabilityURL, kind: str) -> Remote:
+    """Return a proxy of what will be restored."""
+    gate = connection.bootstrap().root()
+    # The host refuses every call of who says no hello that it understands, so this needs no wait.
+    connection.call(gate, GATE["hello"], handshake.hello_params())
+    restore = connection.call(gate, GATE["restore"], handshake.restore_params(url))
+    return _PROXIES[kind](connection, restore.pipeline("capability"))
 
 
 async def _restore(connection: VatConnection, url: CapabilityURL, timeout: float) -> Remote:

@@ -16,12 +16,15 @@ import capenv
 from capenv import transports
 from capenv.errors import (
     BadSettings,
+    CapenvError,
     OutsideSpace,
     ResetNeeded,
     SeatTaken,
     SessionClosed,
     UnknownEnvironment,
     UnknownSeat,
+    UnknownToken,
+    URLError,
 )
 
 PATIENCE = 30.0
@@ -139,6 +142,46 @@ async def test_a_chain_is_one_flight() -> None:
                 assert identical(tuple(await reset), local.reset(seed=1))
                 for action, timestep in zip((1, 2, 1), timesteps, strict=True):
                     assert identical(tuple(timestep), local.step(action))
+
+
+@under_trio
+async def test_with_the_kind_known_everything_is_one_flight() -> None:
+    links: list[Watched] = []
+
+    async def connect(*arguments: Any) -> Watched:
+        links.append(Watched(await original(*arguments)))
+        return links[0]
+
+    original = transports.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transports, "connect", connect)
+        async with served() as (_, server):
+            url = server.url("FrozenLake-v1")
+            async with capenv.connect(url, kind="environment") as environment:
+                session = environment.create_world().join()
+                reset, step = session.reset(seed=1), session.step(1)
+                timestep = await step
+                # Hello, restore, world, session, reset and step: with the bootstrap, in one flight.
+                assert links[0].flights == [6, 0]
+                with gymnasium.make("FrozenLake-v1") as local:
+                    assert identical(tuple(await reset), local.reset(seed=1))
+                    assert identical(tuple(timestep), local.step(1))
+
+
+@under_trio
+async def test_with_the_kind_known_what_is_wrong_is_said_by_what_is_awaited() -> None:
+    async with served() as (_, server):
+        url = server.url("mortal")
+        wrong = capenv.CapabilityURL.parse(url).with_secret(b"x" * 32).reveal()
+        async with capenv.connect(wrong, kind="environment") as environment:
+            with pytest.raises(UnknownToken):
+                await environment.create_world().join()
+        async with capenv.connect(url, kind="session") as session:
+            with pytest.raises(CapenvError):
+                await session.reset()
+        with pytest.raises(URLError, match="no kind 'thing'"):
+            async with capenv.connect(url, kind="thing"):
+                pass
 
 
 @under_trio
