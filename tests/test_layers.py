@@ -52,7 +52,9 @@ worlds.host
 worlds
 sharing.table
 sharing
-remote.interfaces remote.step_shapes remote.told_infos remote.repeated_steps
+remote.interfaces remote.outlines remote.told_infos remote.repeated_steps
+remote.step_shapes
+remote.alike_steps
 remote.descriptions remote.session_messages remote.handshake
 remote.vector_messages remote.step_calls remote.blocking_opening
 remote.vector_servant

@@ -14,8 +14,8 @@ from gymnasium.vector.utils import batch_space
 from capenv.adapters.batching import arranged, join, join_infos, split
 from capenv.errors import BadSettings, Disconnected, SessionBusy, SessionClosed, SessionError
 from capenv.remote import handshake
+from capenv.remote.alike_steps import VectorStep
 from capenv.remote.blocking_vector import BlockingVectorSession
-from capenv.remote.vector_messages import VectorStep
 from capenv.url import CapabilityURL
 from capenv.worlds import ResetResult, VectorOptions
 

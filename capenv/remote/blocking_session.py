@@ -6,9 +6,10 @@ from typing import Any
 from capenv.blocking import Statistics
 from capenv.errors import CapenvError
 from capenv.remote import descriptions, handshake, session_messages
+from capenv.remote.alike_steps import Step
 from capenv.remote.blocking_opening import open_session
 from capenv.remote.interfaces import PLAYABLE, SESSION
-from capenv.remote.session_messages import SessionMessages, Step
+from capenv.remote.session_messages import SessionMessages
 from capenv.remote.step_calls import StepCalls
 from capenv.repeating import RepeatingConnection
 from capenv.rpc.capability import Capability

@@ -5,10 +5,11 @@ from typing import Any
 
 from capenv.errors import CapenvError
 from capenv.remote import descriptions, handshake, session_messages, vector_messages
+from capenv.remote.alike_steps import VectorStep
 from capenv.remote.blocking_opening import open_session
 from capenv.remote.interfaces import PLAYABLE, VECTOR_SESSION
 from capenv.remote.step_calls import StepCalls
-from capenv.remote.vector_messages import VectorMessages, VectorStep
+from capenv.remote.vector_messages import VectorMessages
 from capenv.repeating import RepeatingConnection
 from capenv.rpc.capability import Capability
 from capenv.url import CapabilityURL

@@ -17,7 +17,6 @@ from capenv.remote.interfaces import (
 )
 from capenv.remote.repeated_steps import RepeatedSteps
 from capenv.remote.session_messages import SessionMessages
-from capenv.remote.step_shapes import action_shape, time_step_shape
 from capenv.remote.vector_servant import play_vector
 from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.repeats import Repeatable
@@ -218,17 +217,17 @@ class SessionServant(Servant):
         """Return how to carry out steps alike."""
         if (interface_id, method_id) != (SESSION["step"].interface_id, SESSION["step"].id):
             return None
-        asked, told = action_shape(params), time_step_shape(results)
+        asked, told = self._messages.asked(params), self._messages.told(results)
         if asked is None or told is None:
             return None
         return RepeatedSteps(
             self._messages.unpack_action,
             self._session.step,
-            self._messages.pack_time_step,
+            told.pack,
             self._answer_step,
             self._session.check_observations,
             asked,
-            told,
+            told.shape,
         )
 
     def _answer_step(self, timestep: TimeStep) -> Content:

@@ -1,12 +1,13 @@
 """What passes between the two ends of a session: both directions of each of its messages."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from capenv.errors import BadSettings, EnvironmentFailed
-from capenv.link import Buffer
+from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError
+from capenv.remote.alike_steps import AlikeSteps, Step
 from capenv.remote.interfaces import SESSION
-from capenv.remote.step_shapes import TERMINATED, TRUNCATED, action_shape, time_step_shape
+from capenv.remote.outlines import NotAlikeError
+from capenv.remote.step_shapes import action_shape
 from capenv.remote.told_infos import InfoWriter, write_observation
 from capenv.rpc.capability import Content
 from capenv.rpc.interface import Method
@@ -23,9 +24,6 @@ from capenv.worlds import EnvironmentDescription, ResetResult, TimeStep
 
 _SEED_LIMIT: Final = 1 << 128
 """What numpy draws a seed from by itself. It takes larger ones, and a time that grows with their square."""
-
-Step: TypeAlias = tuple[Any, Any, bool, bool, dict[str, Any]]
-"""What Gymnasium's step returns."""
 
 _RESET, _STEP = SESSION["reset"], SESSION["step"]
 
@@ -67,13 +65,13 @@ class SessionMessages:
 
     step = _STEP
     asked = staticmethod(action_shape)
-    told = staticmethod(time_step_shape)
 
-    def unpack_step(self, fields: Fields, frame: bytearray | memoryview) -> Step:
-        """Return what fields and frame of the results of `step` say."""
-        reward, ends = fields
-        observation = self._observations.unpack_frame(frame)
-        return observation, reward, ends & TERMINATED != 0, ends & TRUNCATED != 0, {}
+    def told(self, results: Content) -> AlikeSteps | None:
+        """Return what knows results of `step` that are like these; None if there is no knowing them."""
+        try:
+            return AlikeSteps(results, self.read_time_step(results), self._observations)
+        except (NotAlikeError, ProtocolError):
+            return None
 
     def read_step_results(self, content: Content) -> Step:
         """Return the results of `step` as Gymnasium does."""
@@ -120,19 +118,6 @@ class SessionMessages:
             return self._actions.admit(fields[0])
         return self._actions.unpack_frame(bytearray(frame), check=True)
 
-    def pack_time_step(self, timestep: TimeStep, check: bool) -> tuple[Fields, Buffer] | None:
-        """Return fields and frame of the results of `step`, None where they are of no such shape.
-
-        The frame may be a view of the observation's own memory.
-        """
-        if timestep.info or type(timestep.reward) is not float:
-            return None
-        frame = self._observations.frame(timestep.observation, check)
-        if frame is None:
-            return None
-        ends = timestep.terminated * TERMINATED | timestep.truncated * TRUNCATED
-        return (timestep.reward, ends), frame
-
     def write_reset_result(self, builder: Any, result: ResetResult, check: bool) -> Content:
         """Return the results of `reset`. `check`: whether the observation must be within its bounds.
 
@@ -157,13 +142,6 @@ class SessionMessages:
             EnvironmentFailed: the observation is not an element of its space, or the reward no number.
         """
         builder = _STEP.results.new(self._observations.layout.frame_size)
-        write_observation(
-            builder.init("observation"),
-            self._observations,
-            timestep.observation,
-            check=check,
-            of=f"{self._id} failed in step",
-        )
         if type(timestep.reward) is float:
             builder.reward = timestep.reward
         else:
@@ -180,6 +158,14 @@ class SessionMessages:
         builder.terminated = timestep.terminated
         builder.truncated = timestep.truncated
         self._infos.write(builder, "info", timestep.info)
+        # Last, so that all that changes from step to step is in the order that patterns ask for.
+        write_observation(
+            builder.init("observation"),
+            self._observations,
+            timestep.observation,
+            check=check,
+            of=f"{self._id} failed in step",
+        )
         return _STEP.results.content(builder)
 
 

@@ -1,11 +1,13 @@
 """The steps of one session, as its agent asks for them: made again and again, in messages that are alike."""
 
+from collections.abc import Callable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
 
 from capenv.errors import CapenvError
 from capenv.link import Buffer
+from capenv.remote.alike_steps import Alike
 from capenv.repeating import RepeatingConnection
 from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content
@@ -36,20 +38,23 @@ class StepMessages(Protocol[Step_co]):
     def asked(self, params: Content) -> Shape | None:
         """Return where params like these differ."""
 
-    def told(self, results: Content) -> Shape | None:
-        """Return where results like these do."""
-
-    def unpack_step(self, fields: Fields, frame: bytearray | memoryview) -> Step_co:
-        """Return what fields and frame of results told last say; arrays may view the frame."""
+    def told(self, results: Content) -> Alike[Any, Step_co] | None:
+        """Return what knows results that are like these."""
 
     def read_step_results(self, results: Content) -> Step_co:
         """Return what any results say."""
 
 
 @attrs.frozen
-class _Launched:
+class _Known(Generic[Step]):
+    call: RepeatedCall
+    unpack: Callable[[Fields, bytearray | memoryview], Step]
+
+
+@attrs.frozen
+class _Launched(Generic[Step]):
     kind: int | None
-    call: RepeatedCall | Answer
+    call: _Known[Step] | Answer
 
 
 class StepCalls(Generic[Step]):
@@ -61,13 +66,13 @@ class StepCalls(Generic[Step]):
         self._connection = connection
         self._capability = capability
         self._messages = messages
-        self._pack, self._unpack = messages.pack_action, messages.unpack_step
-        self._calls: list[RepeatedCall | None] = [None, None]
+        self._pack = messages.pack_action
+        self._calls: list[_Known[Step] | None] = [None, None]
         """By the number of fields that an action is: none for a frame, one for a Python integer."""
         self._uses = 0
         self._pause = 1
         self._left = 0
-        self._launched: _Launched | None = None
+        self._launched: _Launched[Step] | None = None
 
     def step(self, action: Any) -> Step:
         """Act, and return what came of it."""
@@ -75,27 +80,27 @@ class StepCalls(Generic[Step]):
         if packed is None:
             return self._in_general(action, None)
         fields, frame = packed
-        call = self._calls[len(fields)]
-        if call is None:
+        known = self._calls[len(fields)]
+        if known is None:
             return self._in_general(action, len(fields))
         try:
-            answer = self._connection.repeat(call, fields, frame)
+            answer = self._connection.repeat(known.call, fields, frame)
         except BaseException:
             self._calls[len(fields)] = None
             raise
         if isinstance(answer, Content):
             return self._spent(len(fields), answer)
         self._uses += 1
-        return self._unpack(*answer)
+        return known.unpack(*answer)
 
     def launch(self, action: Any) -> None:
         """Act, and do not wait for what comes of it: `collect` does."""
         packed = self._pack(action)
         kind = None if packed is None else len(packed[0])
-        call = None if kind is None else self._calls[kind]
-        if packed is not None and call is not None:
-            self._connection.launch(call, *packed)
-            self._launched = _Launched(kind, call)
+        known = None if kind is None else self._calls[kind]
+        if packed is not None and known is not None:
+            self._connection.launch(known.call, *packed)
+            self._launched = _Launched(kind, known)
         else:
             params = self._messages.write_step(action)
             answer = self._connection.start(self._capability, self._messages.step, params)
@@ -105,13 +110,14 @@ class StepCalls(Generic[Step]):
         """Return what came of what was launched."""
         launched = self._launched
         assert launched is not None, "nothing was launched"
-        if isinstance(launched.call, Answer):
-            content = self._connection.wait(launched.call)
+        known = launched.call
+        if isinstance(known, Answer):
+            content = self._connection.wait(known)
             self._launched = None
             return self._messages.read_step_results(content)
         assert launched.kind is not None
         try:
-            answer = self._connection.collect(launched.call)
+            answer = self._connection.collect(known.call)
         except CapenvError:
             self._launched = self._calls[launched.kind] = None
             raise
@@ -119,7 +125,7 @@ class StepCalls(Generic[Step]):
         if isinstance(answer, Content):
             return self._spent(launched.kind, answer)
         self._uses += 1
-        return self._unpack(*answer)
+        return known.unpack(*answer)
 
     def _in_general(self, action: Any, kind: int | None) -> Step:
         params = self._messages.write_step(action)
@@ -135,7 +141,8 @@ class StepCalls(Generic[Step]):
                 self._learn_later()
             else:
                 self._uses = 0
-                self._calls[kind] = self._connection.repeated(example, asked, told)
+                call = self._connection.repeated(example, asked, told.shape)
+                self._calls[kind] = None if call is None else _Known(call, told.unpack)
         return self._messages.read_step_results(content)
 
     def _spent(self, kind: int, answer: Content) -> Step:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from capenv.remote.outlines import NotAlikeError
 from capenv.rpc.capability import Content
 from capenv.rpc.patterns import Shape
 from capenv.rpc.pointers import List, Struct, follow
@@ -13,84 +14,84 @@ REWARD_BYTE, ENDS_BYTE = 0, 8
 TERMINATED, TRUNCATED = 1, 2
 """Bits of the byte at `ENDS_BYTE`."""
 OBSERVATIONS, REWARDS, TERMINATIONS, TRUNCATIONS, INFOS = range(5)
-_TENSOR_DATA: Final = 1
-_PACKED: Final = 0
-_FRAME, _BESIDE = 0, 1
+TENSOR_DATA: Final = 1
+PACKED: Final = 0
+FRAME, BESIDE = 0, 1
+INT: Final = 2
+INT_BYTE: Final = 8
 _BYTE: Final = 2
-_INT: Final = 2
-_INT_BYTE: Final = 8
 
 
 def action_shape(params: Content) -> Shape | None:
     """Return the shape of params like these: whose action is a frame, or one integer beside it."""
-    match _root(params):
-        case Struct() as root:
-            element = root.struct(ACTION)
-            frame = _frame(element)
-            if element.pointer(_BESIDE) is None:
-                return None if frame is None else Shape(frame=frame)
-            return None if frame is not None else _integer(element)
-        case _:
-            return None
-
-
-def time_step_shape(results: Content) -> Shape | None:
-    """Return the shape of results like these: whose observation is a frame, with nothing beside it."""
-    match _root(results):
-        case Struct() as root if root.data_words >= 2:
-            frame = _frame(root.struct(OBSERVATION))
-            if (
-                frame is None
-                or root.struct(OBSERVATION).pointer(_BESIDE) is not None
-                or root.pointer(INFO) is not None
-                or root.pointer(EXACT_REWARD) is not None
-            ):
-                return None
-            start = root.start << 3
-            return Shape(((start + REWARD_BYTE, "d"), (start + ENDS_BYTE, "B")), frame)
-        case _:
-            return None
-
-
-def vector_step_shape(results: Content) -> Shape | None:
-    """Return the shape of results of a vector: observations, rewards and both ends, one behind the other.
-
-    None where anything else is told, or in another order.
-    """
-    match _root(results):
-        case Struct() as root if root.pointer(INFOS) is None:
-            element, rewards = root.struct(OBSERVATIONS), root.struct(REWARDS)
-            runs = [
-                _frame(element),
-                _run(rewards.pointer(_TENSOR_DATA)),
-                _run(root.pointer(TERMINATIONS)),
-                _run(root.pointer(TRUNCATIONS)),
-            ]
-        case _:
-            return None
-    if element.pointer(_BESIDE) is not None or runs[0] is None:
+    try:
+        element = root_of(params).struct(ACTION)
+    except NotAlikeError:
         return None
-    start = end = runs[0][0]
+    frame = _run(element.pointer(FRAME)) if element.u16(0) == PACKED else None
+    if element.pointer(BESIDE) is None:
+        return None if frame is None else Shape(frame=frame)
+    return None if frame is not None else _integer(element)
+
+
+def root_of(content: Content) -> Struct:
+    """Return the root of content that is of one segment.
+
+    Raises:
+        NotAlikeError: it is of several, or empty.
+    """
+    root = follow(content.segments, 0, 0) if len(content.segments) == 1 else None
+    if not isinstance(root, Struct):
+        raise NotAlikeError
+    return root
+
+
+def frame_of(element: Struct) -> tuple[int, int]:
+    """Return place and length of the frame of an `Element`.
+
+    Raises:
+        NotAlikeError: it is not packed.
+    """
+    if element.u16(0) != PACKED:
+        raise NotAlikeError
+    return _run(element.pointer(FRAME)) or (0, 0)
+
+
+def values_beside(element: Struct) -> list[tuple[int, Struct]]:
+    """Return leaf and `Value` struct of what rides beside the frame of a packed `Element`."""
+    match element.pointer(BESIDE):
+        case List() as beside:
+            entries = [beside.struct(index) for index in range(beside.count)]
+            return [(entry.u32(0), entry.struct(0)) for entry in entries]
+        case _:
+            return []
+
+
+def vector_frame(root: Struct) -> tuple[int, int] | None:
+    """Return place and length of what a `VectorTimeStep` says of each environment, if it is one run of bytes.
+
+    That is observations, rewards and both ends, one behind the other, each padded to a word.
+    """
+    element = root.struct(OBSERVATIONS)
+    if values_beside(element):
+        return None
+    runs = [
+        _run(element.pointer(FRAME)) if element.u16(0) == PACKED else None,
+        _run(root.struct(REWARDS).pointer(TENSOR_DATA)),
+        _run(root.pointer(TERMINATIONS)),
+        _run(root.pointer(TRUNCATIONS)),
+    ]
+    start = end = runs[0][0] if runs[0] is not None else 0
     for run in runs:
         if run is None or run[0] != end:
             return None
         end += padded(run[1])
-    return Shape(frame=(start, end - start))
+    return start, end - start
 
 
 def padded(size: int) -> int:
     """Return the bytes that so many take in a message."""
     return size + 7 & ~7
-
-
-def _root(content: Content) -> object:
-    return follow(content.segments, 0, 0) if len(content.segments) == 1 else None
-
-
-def _frame(element: Struct) -> tuple[int, int] | None:
-    if element.u16(0) != _PACKED:
-        return None
-    return _run(element.pointer(_FRAME))
 
 
 def _run(target: object) -> tuple[int, int] | None:
@@ -103,9 +104,9 @@ def _run(target: object) -> tuple[int, int] | None:
 
 def _integer(element: Struct) -> Shape | None:
     """Return the shape of an element that is one leaf, and that a Python integer."""
-    match element.pointer(_BESIDE):
+    match element.pointer(BESIDE):
         case List(count=1) as beside:
             value = beside.struct(0).struct(0)
-            if value.u16(0) == _INT and value.data_words >= 2:
-                return Shape((((value.start << 3) + _INT_BYTE, "q"),))
+            if value.u16(0) == INT and value.data_words >= 2:
+                return Shape((((value.start << 3) + INT_BYTE, "q"),))
     return None

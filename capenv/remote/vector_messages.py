@@ -1,25 +1,26 @@
 """What passes between the two ends of a vector session: both directions of each of its messages."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from capenv.errors import BadSettings, ProtocolError
+from capenv.remote.alike_steps import AlikeVectorSteps, VectorStep
 from capenv.remote.interfaces import VECTOR_SESSION
+from capenv.remote.outlines import NotAlikeError
 from capenv.remote.session_messages import check_seed, write_options
-from capenv.remote.step_shapes import action_shape, padded, vector_step_shape
+from capenv.remote.step_shapes import action_shape, padded
 from capenv.remote.told_infos import InfoWriter, write_observation
 from capenv.rpc.capability import Content
-from capenv.rpc.patterns import Fields, Frame, Shape
+from capenv.rpc.patterns import Fields
 from capenv.values import (
     ElementCodec,
     Reading,
     array_bytes,
     check_bools,
     dtype_ordinal,
-    read_dtype,
     read_map,
     read_tensor,
     read_value,
@@ -27,14 +28,7 @@ from capenv.values import (
 )
 from capenv.worlds import ResetResult, VectorDescription, VectorTimeStep
 
-VectorStep: TypeAlias = tuple[
-    Any, npt.NDArray[Any], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
-]
-"""What Gymnasium's VectorEnv.step returns."""
-
 _RESET, _STEP = VECTOR_SESSION["reset"], VECTOR_SESSION["step"]
-_SMALL: Final = 1 << 14
-"""Bytes of observations that are copied rather than sent as a piece of their own."""
 
 
 class VectorMessages:
@@ -51,7 +45,6 @@ class VectorMessages:
         self._infos = InfoWriter(self._id)
         self.pack_action = self._actions.pack_repeatedly
         """Returns fields and frame of the params of `step`, None where they are of no such shape."""
-        self._reward_dtype: np.dtype[Any] = np.dtype(np.float64)
 
     # From the agent.
 
@@ -65,25 +58,13 @@ class VectorMessages:
         self._actions.write(params.init("actions"), actions)
         return _STEP.params.content(params)
 
-    def told(self, results: Content) -> Shape | None:
-        """Return where results of `step` differ from these."""
-        shape = vector_step_shape(results)
-        if shape is not None:
-            self._reward_dtype = read_dtype(_STEP.results.read(results.segments).rewards.dtype)
-        return shape
-
-    def unpack_step(self, fields: Fields, frame: bytearray | memoryview) -> VectorStep:
-        """Return what the frame of results of `step` says, in arrays that view it."""
-        count, start = self._num_envs, self._observations.layout.frame_size
-        observations = self._observations.unpack_frame(memoryview(frame)[:start])
-        rewards = np.ndarray((count,), self._reward_dtype, frame, start)
-        start += padded(rewards.nbytes)
-        ends = start + padded(count)
-        check_bools(frame[start : start + count])
-        check_bools(frame[ends : ends + count])
-        terminations = np.ndarray((count,), np.bool_, frame, start)
-        truncations = np.ndarray((count,), np.bool_, frame, ends)
-        return observations, rewards, terminations, truncations, {}
+    def told(self, results: Content) -> AlikeVectorSteps | None:
+        """Return what knows results of `step` that are like these; None if there is no knowing them."""
+        like = VectorTimeStep(*self.read_step_results(results))
+        try:
+            return AlikeVectorSteps(results, like, self._observations, self._num_envs)
+        except (NotAlikeError, ProtocolError):
+            return None
 
     @Reading("a timestep of a vector")
     def read_step_results(self, content: Content) -> VectorStep:
@@ -133,32 +114,6 @@ class VectorMessages:
             return self._actions.admit(fields[0])
         return self._actions.unpack_frame(bytearray(frame), check=True)
 
-    def pack_time_step(self, timestep: VectorTimeStep, check: bool) -> tuple[Fields, Frame] | None:
-        """Return the frame of the results of `step`, None where they are of another shape.
-
-        Its pieces may be views of the arrays' own memory.
-        """
-        if timestep.infos or not timestep.rewards.dtype.isnative:
-            return None
-        observations = self._observations.frame(timestep.observations, check)
-        if observations is None:
-            return None
-        count, rewards = self._num_envs, timestep.rewards.tobytes()
-        gap = bytes(padded(count) - count)
-        ends = b"".join(
-            (
-                rewards,
-                bytes(padded(len(rewards)) - len(rewards)),
-                timestep.terminations.tobytes(),
-                gap,
-                timestep.truncations.tobytes(),
-                gap,
-            )
-        )
-        if len(observations) <= _SMALL:
-            return (), b"".join((observations, ends))
-        return (), (observations, ends)
-
     def write_reset_result(self, result: ResetResult, check: bool) -> Content:
         """Return the results of `reset`. `check`: whether observations must be within their bounds.
 
@@ -185,10 +140,12 @@ class VectorMessages:
         builder = _STEP.results.new(
             self._observations.layout.frame_size + 16 * padded(self._num_envs)
         )
-        # What has a place of its own first, so that all that changes from step to step is one run of bytes.
+        # What has a place of its own first, and then what changes from step to step, in the order that
+        # patterns ask for: numbers, and one run of bytes.
         observations, rewards = builder.init("observations"), builder.init("rewards")
         rewards.dtype = dtype_ordinal(timestep.rewards.dtype)
         rewards.init("shape", 1)[0] = self._num_envs
+        self._infos.write(builder, "infos", timestep.infos)
         write_observation(
             observations,
             self._observations,
@@ -199,7 +156,6 @@ class VectorMessages:
         rewards.data = array_bytes(timestep.rewards)
         builder.terminations = timestep.terminations.tobytes()
         builder.truncations = timestep.truncations.tobytes()
-        self._infos.write(builder, "infos", timestep.infos)
         return _STEP.results.content(builder)
 
 

@@ -57,11 +57,11 @@ class VectorSessionServant(Servant):
         return RepeatedSteps(
             self._messages.unpack_action,
             self._session.step,
-            self._messages.pack_time_step,
+            told.pack,
             self._answer_step,
             self._session.check_observations,
             asked,
-            told,
+            told.shape,
         )
 
     def render(self, request: Request) -> Content:

@@ -13,7 +13,7 @@ import attrs
 
 from capenv.link import Buffer
 
-Fields: TypeAlias = tuple[Any, ...]
+Fields: TypeAlias = Sequence[Any]
 """The numbers in which one message differs from another."""
 
 Frame: TypeAlias = Buffer | tuple[Buffer, ...]

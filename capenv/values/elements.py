@@ -57,13 +57,13 @@ class ElementCodec:
         """
         frame, beside = self.pack(element, check=check)
         packed = builder.init("packed")
-        packed.frame = memoryview(frame) if isinstance(frame, bytearray) else frame
         if beside:
             entries = packed.init("beside", len(beside))
             for place, (index, value) in enumerate(beside):
                 entry = entries[place]
                 entry.leaf = index
                 self._write_beside(entry.init("value"), index, value)
+        packed.frame = memoryview(frame) if isinstance(frame, bytearray) else frame
 
     def pack(
         self, element: Any, *, check: bool = True

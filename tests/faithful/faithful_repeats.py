@@ -44,9 +44,28 @@ class Counting(gymnasium.Env[Any, Any]):
         return observation, self.steps / 3, self.steps > 20, self.steps == 17, info
 
 
-def gate() -> GateServant:
+class Reciting(gymnasium.Env[Any, Any]):
+    """Returns what it was given, step by step."""
+
+    def __init__(self, space: spaces.Space[Any], steps: Sequence[Any]) -> None:
+        self.observation_space = space
+        self.action_space = spaces.Discrete(5)
+        self._steps = steps
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._left = iter(self._steps)
+        return self._steps[0][0], {}
+
+    def step(self, action: Any) -> Any:
+        return next(self._left)
+
+
+def gate(make: Callable[[], gymnasium.Env[Any, Any]] = Counting) -> GateServant:
     host = Host()
-    host.add("counting", Counting)
+    host.add("only", make)
     return GateServant(lambda token: host, 64 << 20)
 
 
@@ -145,26 +164,27 @@ def without_patterns(act: Callable[[], Any]) -> Any:
         Repeats.learn, StepCalls.step = learn, step  # type: ignore[method-assign]
 
 
-def recorded(actions: Sequence[Any]) -> Wire:
-    """Return the conversation of an agent that takes these actions, one chunk for each thing said."""
+def recorded(
+    actions: Sequence[Any], make: Callable[[], gymnasium.Env[Any, Any]] = Counting
+) -> tuple[Wire, list["Outcome"]]:
+    """Let an agent take these actions; return what was said, in chunks, and what came of each."""
     wire = Wire()
 
     def answer(data: bytes) -> bytes:
         wire.asked.append(data)
         before = sum(map(len, wire.told))
-        wire.told.append(_until_answered(wire.asked)[before:])
+        wire.told.append(_until_answered(wire.asked, make)[before:])
         return wire.told[-1]
 
-    play(answer, actions)
-    return wire
+    return wire, play(answer, actions)
 
 
-def _until_answered(asked: Sequence[bytes]) -> bytes:
+def _until_answered(asked: Sequence[bytes], make: Callable[[], gymnasium.Env[Any, Any]]) -> bytes:
     """Return what a host says before the end, at which it would say good-bye."""
     link = Scripted([])
 
     async def serve() -> None:
-        connection = VatConnection(link, gate())
+        connection = VatConnection(link, gate(make))
         async with trio.open_nursery() as nursery:
             ended = trio.Event()
             link._chunks = list(asked)

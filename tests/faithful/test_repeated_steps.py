@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faithful_repeats import Outcome, Wire, hosted, play, recorded, without_patterns
+from exactness import identical
+from faithful_repeats import Outcome, Reciting, Wire, hosted, play, recorded, without_patterns
+from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +20,7 @@ FRAMES, INTEGERS = tuple(ACTIONS), tuple(int(action) for action in ACTIONS)
 
 @functools.cache
 def conversation(kinds: str) -> Wire:
-    return recorded(FRAMES if kinds == "frames" else INTEGERS)
+    return recorded(actions(kinds))[0]
 
 
 def actions(kinds: str) -> tuple[object, ...]:
@@ -78,13 +80,11 @@ def test_steps_are_repeated(kinds: str, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("kind", [np.int64, int])
 def test_whatever_a_step_returns_or_raises_comes_through(kind: type) -> None:
     """Infos, truncations, failures and what follows them, in the midst of steps that are alike."""
-    steps = [kind(step % 5) for step in range(16)]
-    told = iter(recorded(steps).told)
-    taken = play(lambda _: next(told, b""), steps)
+    _, taken = recorded([kind(step % 5) for step in range(16)])
     for step, outcome in enumerate(taken, 1):
         match step:
             case 13:
-                assert outcome.failure.startswith("EnvironmentFailed: counting failed in step")
+                assert outcome.failure.startswith("EnvironmentFailed: only failed in step")
             case 14 | 15 | 16:
                 assert outcome.failure.startswith("ResetNeeded")
             case _:
@@ -96,3 +96,78 @@ def test_whatever_a_step_returns_or_raises_comes_through(kind: type) -> None:
                 assert not terminated
                 assert not truncated
                 assert info == ({"steps": 11} if step == 11 else {})
+
+
+# What environments return: the same keys and types at nearly every step, and other numbers.
+LEAVES = {
+    "bool": st.booleans(),
+    "int": st.integers(-(2**70), 2**70) | st.integers(-9, 9),
+    "float": st.floats(),
+    "float32": st.floats(width=32).map(np.float32),
+    "float64": st.floats().map(np.float64),
+    "int64": st.integers(-(2**63), 2**63 - 1).map(np.int64),
+    "bool_": st.booleans().map(np.bool_),
+    "none": st.none(),
+    "text": st.sampled_from(["won", "lost"]),
+    "bytes": st.binary(max_size=2),
+    "array": st.lists(st.integers(0, 255), min_size=3, max_size=3).map(
+        lambda numbers: np.array(numbers, np.uint8)
+    ),
+    "flags": st.lists(st.booleans(), min_size=2, max_size=2).map(np.array),
+    "empty": st.just(np.zeros(0)),
+    "list": st.lists(st.integers(0, 3), max_size=2),
+}
+KINDS = st.recursive(
+    st.sampled_from(sorted(LEAVES)),
+    lambda kinds: st.dictionaries(st.sampled_from("abc"), kinds, max_size=3),
+    max_leaves=6,
+)
+REWARDS = st.sampled_from(["float", "int", "float32", "float64", "int64", "bool"])
+
+
+def infos(kind: Any) -> st.SearchStrategy[Any]:
+    if isinstance(kind, str):
+        return LEAVES[kind]
+    return st.fixed_dictionaries({key: infos(its) for key, its in kind.items()})
+
+
+OBSERVATIONS = [
+    (spaces.Discrete(9), st.integers(0, 8)),
+    (spaces.Discrete(9), st.integers(0, 8).map(np.int64)),
+    (spaces.Text(4), st.sampled_from(["ab", "ba"])),
+    (
+        spaces.Tuple((spaces.Discrete(5), spaces.Box(0.0, 1.0, (2,)), spaces.Discrete(3))),
+        st.tuples(
+            st.integers(0, 4),
+            st.floats(0, 1, width=32).map(lambda x: np.full(2, x, np.float32)),
+            st.integers(0, 2).map(np.int64),
+        ),
+    ),
+    (
+        spaces.MultiBinary(3),
+        st.lists(st.integers(0, 1), min_size=3, max_size=3).map(
+            lambda bits: np.array(bits, np.int8)
+        ),
+    ),
+]
+
+
+@given(data=st.data())
+def test_every_number_is_that_of_its_step(data: st.DataObject) -> None:
+    space, observations = data.draw(st.sampled_from(OBSERVATIONS))
+    info = data.draw(st.dictionaries(st.sampled_from("xyz"), KINDS, max_size=3))
+    reward = data.draw(REWARDS)
+    steps = [
+        (
+            data.draw(observations),
+            data.draw(LEAVES[reward].filter(lambda x: abs(x) < 2**60 or x != x)),
+            data.draw(st.booleans()),
+            data.draw(st.booleans()),
+            data.draw(infos(info if data.draw(st.integers(0, 5)) else {"other": "int"})),
+        )
+        for _ in range(data.draw(st.integers(3, 6)))
+    ]
+    _, outcomes = recorded([1] * len(steps), lambda: Reciting(space, steps))
+    for outcome, step in zip(outcomes, steps, strict=True):
+        assert not outcome.failure
+        assert identical(tuple(outcome.result), step)
