@@ -180,6 +180,17 @@ class BlockingConnection:
         """Return what passed so far."""
         return Statistics(self._bytes_sent, self._bytes_received)
 
+    @property
+    def passes_descriptors(self) -> bool:
+        """Whether descriptors that the peer attaches are received."""
+        return self._link.passes_descriptors
+
+    def take_descriptors(self) -> list[int]:
+        """Take the descriptors that have been received, to be closed by whoever takes them."""
+        taken = self._link.descriptors[:]
+        del self._link.descriptors[:]
+        return taken
+
     def flush(self, timeout: float | None = None) -> None:
         """Send what is to be sent, as far as the peer takes it within `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout

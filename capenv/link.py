@@ -3,6 +3,7 @@
 Transports implement these; the drivers (`capenv.vat`, `capenv.blocking`) use nothing else of them.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias
@@ -46,8 +47,28 @@ class MemoryAddress:
 Address: TypeAlias = UnixAddress | TcpAddress | MemoryAddress
 
 
+class Attached(bytes):
+    """Bytes with which descriptors travel, where the link passes any. They are this object's own."""
+
+    descriptors: tuple[int, ...] = ()
+
+    @classmethod
+    def to(cls, data: Buffer, descriptors: Sequence[int]) -> "Attached":
+        """Return bytes with copies of descriptors attached."""
+        attached = cls(data)
+        attached.descriptors = tuple(os.dup(descriptor) for descriptor in descriptors)
+        return attached
+
+    def __del__(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
 class Link(Protocol):
     """A byte stream under Trio. One task sends, one receives."""
+
+    passes_descriptors: bool
+    """Whether the descriptors of `Attached` bytes reach the peer."""
 
     async def send(self, buffers: Sequence[Buffer]) -> None:
         """Send every byte of the buffers, in order.
@@ -91,6 +112,11 @@ class BlockingLink(Protocol):
     `send_some` and `receive_some` are each a single system call behind a wait, so that a signal
     handler's exception (KeyboardInterrupt) either comes before the call or finds its count in `counts`.
     """
+
+    passes_descriptors: bool
+    """Whether descriptors that the peer attached are received."""
+    descriptors: list[int]
+    """Those that were received, to be taken out by who expects them."""
 
     def send_some(
         self, buffers: Sequence[Buffer], counts: list[int], timeout: float | None

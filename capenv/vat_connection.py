@@ -83,6 +83,11 @@ class VatConnection:
         """Bounds on what the peer may make this side hold and do."""
         return self.core.limits
 
+    @property
+    def passes_descriptors(self) -> bool:
+        """Whether descriptors reach the peer: over a Unix socket."""
+        return self._link.passes_descriptors
+
     # Calls.
 
     def bootstrap(self) -> Response:

@@ -189,16 +189,25 @@ interface Session extends(Playable) {
   # Begin an episode (Gymnasium's Env.reset). `options` is a map or none. The seed returned is the
   # environment's np_random_seed, or none where it keeps none.
 
-  step @2 (action :Values.Element) -> TimeStep;
+  step @2 (action :Values.Element, freed :UInt64) -> TimeStep;
   # Gymnasium's Env.step. Fails with ResetNeeded before the first reset, with OutsideSpace, changing nothing,
   # for an action the space does not contain, and with EnvironmentFailed when the environment raised:
-  # then a reset is needed.
+  # then a reset is needed. `freed` has a bit for every slot of shared memory that is read no more.
 
   render @3 () -> (rendering :Values.Value);
   # Gymnasium's Env.render in the mode that the world was created with.
 
   leave @4 () -> ();
   # Give the seat up. Every later call but `leave` fails with SessionClosed.
+
+  shareFrames @5 () -> (memory :SharedMemory, slots :UInt8, frameBytes :UInt64);
+  # Have observations of `step` put into memory that both processes share, where a slot of it is free.
+  # Unimplemented where no descriptor can be passed, or it would not be faster.
+}
+
+interface SharedMemory {
+  # A descriptor rides with this capability (CapDescriptor.attachedFd): of a memfd, sealed against being made
+  # shorter or longer, with so many slots for frames, each from the beginning of a page of 4096 bytes.
 }
 
 struct SessionDescription {

@@ -150,6 +150,9 @@ struct Element {
       frame @0 :Data;
       # Exactly frameSize bytes, or none at all where every leaf rides beside.
       beside @1 :List(Beside);
+      slot @3 :UInt8;
+      # Not 0: `frame` is empty, and lies in the slot of that number, counted from 1, of the memory that
+      # was shared (Session.shareFrames).
     }
     value @2 :Value;
     # The whole element, self-described: for who does not know the layout yet (a pipelined first step).

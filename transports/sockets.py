@@ -1,5 +1,6 @@
 """Links on sockets, whatever their family."""
 
+import array
 import contextlib
 import errno
 import os
@@ -7,12 +8,13 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from operator import itemgetter
+from typing import Any, Final, NoReturn
 
 import trio
 
 from capenv.errors import DeadlineExceeded, Disconnected
-from capenv.link import Buffer
+from capenv.link import Attached, Buffer
 from capenv.transports.patience import BusyPolling, Lingering, Patience, timeval
 
 MAX_BUFFERS: Final = 1024
@@ -25,6 +27,9 @@ MAX_WAIT: Final = 3600.0
 """Seconds of one poll, whose argument is a C int of milliseconds."""
 _STEADY: Final = 1 << 17
 """Bytes from which on sending waits for a peer that reads: about what a socket holds."""
+_MOST_DESCRIPTORS: Final = 4
+"""Descriptors that were received and that nobody has taken; of more the first are closed."""
+_ANCILLARY: Final = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
 _FLOOD: Final = 4096
 """Bytes in one receive, behind which more are likely to be there already."""
 _AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
@@ -39,6 +44,7 @@ class SocketLink:
 
     def __init__(self, stream: socket.socket) -> None:
         self._socket = stream
+        self.passes_descriptors = stream.family == socket.AF_UNIX
         self._flooded = False
         self._sending = Patience()
         self._busy = BusyPolling.on(stream)
@@ -51,15 +57,14 @@ class SocketLink:
             Disconnected: the peer is gone.
         """
         try:
-            for start in range(0, len(buffers), MAX_BUFFERS):
-                batch = buffers[start : start + MAX_BUFFERS]
-                while batch:
-                    try:
-                        sent = self._socket.sendmsg(batch, (), _AT_ONCE)
-                    except BlockingIOError:
-                        await trio.lowlevel.wait_writable(self._socket)
-                    else:
-                        batch = unsent(batch, sent)
+            rest = buffers
+            while rest:
+                try:
+                    sent = self._send(rest, _AT_ONCE)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._socket)
+                else:
+                    rest = unsent(rest, sent)
         except (OSError, trio.ClosedResourceError) as error:
             raise disconnected(error) from error
 
@@ -106,13 +111,13 @@ class SocketLink:
             Disconnected: the peer is gone.
         """
         try:
-            if len(buffers) == 1:
+            if len(buffers) == 1 and type(buffers[0]) is not Attached:
                 sent = self._socket.send(buffers[0], _AT_ONCE)
                 return () if sent == len(buffers[0]) else unsent(buffers, sent)
             while buffers:
                 steady = self._sending.worth_it() and sum(map(len, buffers)) >= _STEADY
                 flags = socket.MSG_NOSIGNAL if steady else _AT_ONCE
-                sent = self._socket.sendmsg(buffers[:MAX_BUFFERS], (), flags)
+                sent = self._send(buffers, flags)
                 buffers = unsent(buffers, sent)
                 if steady:
                     (self._sending.in_vain if buffers else self._sending.paid)()
@@ -121,6 +126,18 @@ class SocketLink:
         except OSError as error:
             raise disconnected(error) from error
         return buffers
+
+    def _send(self, buffers: Sequence[Buffer], flags: int) -> int:
+        """Send some of the bytes, and with those that have any their descriptors."""
+        batch = buffers[:MAX_BUFFERS]
+        attached = [index for index, buffer in enumerate(batch) if type(buffer) is Attached]
+        ancillary: list[tuple[int, int, Any]] = []
+        if attached and self.passes_descriptors:
+            batch = batch[: attached[0]] or batch[: attached[1] if len(attached) > 1 else None]
+            if isinstance(first := batch[0], Attached):
+                numbers = array.array("i", first.descriptors)
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]
+        return self._socket.sendmsg(batch, ancillary, flags)
 
     def receive_soon(self, buffer: memoryview) -> int | None:
         """Put bytes at the start of `buffer` that come within a moment, and return how many, or None.
@@ -160,6 +177,9 @@ class BlockingSocketLink:
         self._socket = stream
         self._send, self._receive_into = stream.send, stream.recv_into
         self._busy = BusyPolling.on(stream)
+        self.passes_descriptors = stream.family == socket.AF_UNIX
+        self.descriptors: list[int] = []
+        self._message: dict[int, tuple[Any, ...]] = {}
         self._process = os.getpid()
         # One each, since a poll object serves one thread at a time.
         self._readable, self._writable = select.poll(), select.poll()
@@ -203,12 +223,35 @@ class BlockingSocketLink:
             if short and not wait(self._readable, deadline):
                 raise DeadlineExceeded(f"nothing came from the peer within {timeout:g} seconds")
             try:
-                counts.extend(map(self._receive_into, (buffer,)))
+                if self.passes_descriptors:
+                    self._receive_message(buffer, counts)
+                else:
+                    counts.extend(map(self._receive_into, (buffer,)))
                 return
             except BlockingIOError:
                 short = deadline is not None and deadline - time.monotonic() < SLICE
             except OSError as error:
                 self._raise(error)
+
+    def _receive_message(self, buffer: memoryview, counts: list[int]) -> None:
+        """Receive bytes, and the descriptors that came with them."""
+        self._keep_descriptors()
+        # As above, with `setdefault` as what keeps a thing and returns it.
+        received = map(self._socket.recvmsg_into, ((buffer,),), (_ANCILLARY,))
+        counts.extend(map(itemgetter(0), map(self._message.setdefault, (0,), received)))
+        self._keep_descriptors()
+
+    def _keep_descriptors(self) -> None:
+        """Take the descriptors out of the message that was received."""
+        for _, ancillary, _, _ in [*self._message.values()]:
+            for level, kind, data in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    numbers = array.array("i")
+                    numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+                    self.descriptors.extend(numbers)
+        self._message.clear()
+        while len(self.descriptors) > _MOST_DESCRIPTORS:
+            os.close(self.descriptors.pop(0))
 
     def exchange(self, request: Buffer, buffer: memoryview, counts: list[int]) -> None:
         """Send a message and wait a slice of time for the answer.
@@ -251,6 +294,8 @@ class BlockingSocketLink:
 
     def close(self) -> None:
         """Close both directions at once; in a fork, whose parent's the link is, neither. Idempotent."""
+        while self.descriptors:
+            os.close(self.descriptors.pop())
         if os.getpid() == self._process:
             shut(self._socket)
         else:

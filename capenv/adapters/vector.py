@@ -1,6 +1,5 @@
 """Remote vector sessions as a `gymnasium.vector.VectorEnv`."""
 
-import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -350,4 +349,5 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
     def _keep(self, observations: Sequence[Any]) -> None:
         # Some may begin anew while others go on: of these the latest observations are returned again.
         if self.metadata["autoreset_mode"] == AutoresetMode.DISABLED:
-            self._latest = [copy.deepcopy(observation) for observation in observations]
+            single = self.single_observation_space
+            self._latest = [join(single, [observation]) for observation in observations]

@@ -5,7 +5,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from capenv.errors import OutsideSpace
+from capenv.errors import OutsideSpace, ProtocolError
 from capenv.remote.outlines import (
     NotAlikeError,
     Outline,
@@ -21,16 +21,19 @@ from capenv.remote.step_shapes import (
     INFOS,
     OBSERVATION,
     REWARD_BYTE,
+    SLOT_BYTE,
     TERMINATED,
     TRUNCATED,
     frame_of,
     padded,
     root_of,
+    slot_of,
     values_beside,
     vector_frame,
 )
 from capenv.rpc.capability import Content
 from capenv.rpc.patterns import Fields, Frame, Shape
+from capenv.transports.shared_frames import BorrowedFrames, SharedFrames
 from capenv.values import ElementCodec, check_bools
 from capenv.worlds import TimeStep, VectorTimeStep
 
@@ -64,8 +67,15 @@ class Alike(Protocol, Generic[Told, Taken]):
 class AlikeSteps:
     """Timesteps of one environment that are like one that was told of."""
 
-    def __init__(self, results: Content, like: TimeStep, observations: ElementCodec) -> None:
-        """Take results of `step`, and what they say.
+    def __init__(
+        self,
+        results: Content,
+        like: TimeStep,
+        observations: ElementCodec,
+        borrowed: BorrowedFrames | None = None,
+        shared: SharedFrames | None = None,
+    ) -> None:
+        """Take results of `step`, what they say, and the memory that both ends share.
 
         Raises:
             NotAlikeError: others like them cannot be known by their shape.
@@ -92,10 +102,16 @@ class AlikeSteps:
             (index, outline_of(value, its, places))
             for (index, value), (_, its) in zip(beside, told, strict=True)
         ]
+        self._borrowed, self._shared = borrowed, shared
+        self._in_slot = bool(slot_of(element))
+        if self._in_slot:
+            places.append(((element.start << 3) + SLOT_BYTE, "B"))
         if not in_order([*places, (frame[0], "x")] if frame[1] else places):
             raise NotAlikeError
+        if self._in_slot and (self._beside or frame[1]):
+            raise NotAlikeError
         self.shape = Shape(tuple(places), frame)
-        self._plain = self._reward is None and self._info is None and not self._beside
+        self._plain = len(places) == 2 and not self._beside
 
     def pack(self, timestep: TimeStep, check: bool) -> tuple[Fields, Frame] | None:
         """Return fields and frame of a timestep, None if it is not alike."""
@@ -118,7 +134,13 @@ class AlikeSteps:
         if self._beside:
             return self._pack_beside(timestep.observation, check, numbers)
         frame = self._observations.frame(timestep.observation, check)
-        return None if frame is None else (numbers, frame)
+        if frame is None or self._shared is None:
+            return None if frame is None else (numbers, frame)
+        if not self._in_slot:
+            # Said in general there is a slot for it, and from then on again.
+            return None if self._shared.free_slots else (numbers, frame)
+        slot = self._shared.lend(frame)
+        return None if slot is None else ([*numbers, slot + 1], b"")
 
     def _pack_beside(
         self, observation: Any, check: bool, numbers: list[Any]
@@ -142,11 +164,18 @@ class AlikeSteps:
             numbers = iter(fields[2:])
             reward = reward if self._reward is None else self._reward.give(numbers)
             info = info if self._info is None else self._info.give(numbers)
+            if self._in_slot:
+                frame = self._slot(next(numbers))
             beside = {index: outline.give(numbers) for index, outline in self._beside}
             observation = self._observations.unpack(frame, beside, check=False)
         else:
             observation = self._observations.unpack_frame(frame)
         return observation, reward, ends & TERMINATED != 0, ends & TRUNCATED != 0, info
+
+    def _slot(self, number: int) -> memoryview:
+        if self._borrowed is None:
+            raise ProtocolError("an observation is in memory that is not shared")
+        return self._borrowed.view(number - 1)
 
 
 class AlikeVectorSteps:

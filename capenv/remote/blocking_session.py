@@ -1,10 +1,11 @@
 """One session played without an event loop: what the Gymnasium adapter drives."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from capenv.blocking import Statistics
-from capenv.errors import CapenvError
+from capenv.errors import CapenvError, Overloaded, ProtocolError, Unimplemented
 from capenv.remote import descriptions, handshake, session_messages
 from capenv.remote.alike_steps import Step
 from capenv.remote.blocking_opening import open_session
@@ -13,6 +14,7 @@ from capenv.remote.session_messages import SessionMessages
 from capenv.remote.step_calls import StepCalls
 from capenv.repeating import RepeatingConnection
 from capenv.rpc.capability import Capability
+from capenv.transports.shared_frames import BorrowedFrames, received, shareable
 from capenv.url import CapabilityURL
 from capenv.worlds import ResetResult, SessionDescription
 
@@ -31,6 +33,8 @@ class BlockingSession:
         self.description = description
         self.connection = connection
         self._capability = capability
+        self._memory: Capability | None = None
+        """Held for as long as it is shared."""
         self._messages = SessionMessages(description.environment)
         self.step: Callable[[Any], Step] = StepCalls(connection, capability, self._messages).step
         """`Session.step`."""
@@ -57,7 +61,29 @@ class BlockingSession:
         opened = open_session(url, method, method.params.content(params), timeout)
         with opened.closing_on_error():
             description = descriptions.read_session(opened.results.description)
-            return cls(opened.connection, opened.session, description)
+            session = cls(opened.connection, opened.session, description)
+        session._share_frames()
+        return session
+
+    def _share_frames(self) -> None:
+        """Have long observations in memory that both processes share, if that can be."""
+        if not (self.connection.passes_descriptors and shareable(self._messages.frame_bytes)):
+            return
+        method = SESSION["shareFrames"]
+        try:
+            content = self.connection.ask(self._capability, method, method.params.content())
+            self._memory = method.results.capability(content, "memory")
+            told = method.results.read(content.segments)
+            descriptor = received(self.connection.take_descriptors())
+            if told.frameBytes != self._messages.frame_bytes:
+                os.close(descriptor)
+                raise ProtocolError("memory was shared for frames of another length")
+            self._messages.borrowed = BorrowedFrames(descriptor, told.slots, told.frameBytes)
+        except (Overloaded, Unimplemented):
+            pass  # then they travel
+        except BaseException:
+            self.connection.close()
+            raise
 
     def reset(self, seed: int | None, options: Mapping[str, Any] | None) -> ResetResult:
         """`Session.reset`."""

@@ -14,6 +14,7 @@ HOST: Final = Interface(schema.Host)
 ENVIRONMENT: Final = Interface(schema.Environment)
 WORLD: Final = Interface(schema.World)
 SESSION: Final = Interface(schema.Session)
+SHARED_MEMORY: Final = Interface(schema.SharedMemory)
 VECTOR_SESSION: Final = Interface(schema.VectorSession)
 
 VERSION: Final = (1, 0)

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeAlias, assert_never
 
-from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError
+from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError, Unimplemented
 from capenv.remote import descriptions, session_messages
 from capenv.remote.interfaces import (
     ENVIRONMENT,
     GATE,
     HOST,
     SESSION,
+    SHARED_MEMORY,
     WORLD,
     check_version,
     write_hello,
@@ -21,6 +22,7 @@ from capenv.remote.vector_servant import play_vector
 from capenv.rpc.capability import Content, Hosted
 from capenv.rpc.repeats import Repeatable
 from capenv.rpc.servant import Request, Servant
+from capenv.transports.shared_frames import SharedFrames, shareable
 from capenv.worlds import Environment, Host, Session, TimeStep, World
 
 _log = logging.getLogger("capenv.remote")
@@ -246,6 +248,21 @@ class SessionServant(Servant):
         self._session.leave()
         return request.reply()
 
+    def share_frames(self, request: Request) -> Content:
+        """`Session.shareFrames`."""
+        size = self._messages.frame_bytes
+        if not (request.connection.passes_descriptors and shareable(size)):
+            raise Unimplemented("frames are shared over a Unix socket, and only long ones")
+        self._unshare()
+        frames = self._messages.shared = SharedFrames(size)
+        memory = Hosted(SharedMemoryServant(frames), frames.descriptor)
+        return request.reply(memory=memory, slots=frames.slots, frameBytes=size)
+
+    def _unshare(self) -> None:
+        frames, self._messages.shared = self._messages.shared, None
+        if frames is not None:
+            frames.close()
+
     def play(self, request: Request) -> Content:
         """`Playable.play`: this very session."""
         _check_nothing_to_choose(request, "session")
@@ -259,8 +276,18 @@ class SessionServant(Servant):
 
     def released(self) -> None:
         """Give the seat up, if nobody can come back to it."""
+        self._unshare()
         if not self._session.restored:
             self._session.leave()
+
+
+class SharedMemoryServant(Servant):
+    """Memory whose descriptor travels with this; it has no methods."""
+
+    interface = SHARED_MEMORY
+
+    def __init__(self, frames: SharedFrames) -> None:
+        self._frames = frames
 
 
 def _offer(target: Target) -> tuple[str, Servant]:

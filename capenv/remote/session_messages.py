@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError
+from capenv.link import Buffer
 from capenv.remote.alike_steps import AlikeSteps, Step
 from capenv.remote.interfaces import SESSION
 from capenv.remote.outlines import NotAlikeError
@@ -12,6 +13,7 @@ from capenv.remote.told_infos import InfoWriter, write_observation
 from capenv.rpc.capability import Content
 from capenv.rpc.interface import Method
 from capenv.rpc.patterns import Fields
+from capenv.transports.shared_frames import BorrowedFrames, SharedFrames
 from capenv.values import (
     ElementCodec,
     Reading,
@@ -37,11 +39,29 @@ class SessionMessages:
         self._id = environment.id
         self._observations = ElementCodec(environment.observation_space, "observation")
         self._actions = ElementCodec(environment.action_space, "action")
-        self.pack_action = self._actions.pack_repeatedly
-        """Returns fields and frame of the params of `step`, None where they are of no such shape."""
         self._infos = InfoWriter(environment.id)
+        self.borrowed: BorrowedFrames | None = None
+        self.shared: SharedFrames | None = None
+        """Memory that both ends share, if they do: as the agent has it, and as the world has."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """The length of an observation's frame."""
+        return self._observations.layout.frame_size
 
     # From the agent.
+
+    def pack_action(self, action: Any) -> tuple[Fields, Buffer] | None:
+        """Return fields and frame of the params of `step`, None where they are of no such shape.
+
+        Raises:
+            OutsideSpace: the action is not an element of the action space.
+        """
+        packed = self._actions.pack_repeatedly(action)
+        if packed is None:
+            return None
+        freed = 0 if self.borrowed is None else self.borrowed.freed()
+        return (freed, *packed[0]), packed[1]
 
     def write_step(self, action: Any) -> Content:
         """Return the params of `step`.
@@ -50,6 +70,7 @@ class SessionMessages:
             OutsideSpace: the action is not an element of the action space.
         """
         params = _STEP.params.new()
+        params.freed = 0 if self.borrowed is None else self.borrowed.freed()
         self._actions.write(params.init("action"), action)
         return _STEP.params.content(params)
 
@@ -69,7 +90,13 @@ class SessionMessages:
     def told(self, results: Content) -> AlikeSteps | None:
         """Return what knows results of `step` that are like these; None if there is no knowing them."""
         try:
-            return AlikeSteps(results, self.read_time_step(results), self._observations)
+            return AlikeSteps(
+                results,
+                self.read_time_step(results),
+                self._observations,
+                self.borrowed,
+                self.shared,
+            )
         except (NotAlikeError, ProtocolError):
             return None
 
@@ -89,8 +116,9 @@ class SessionMessages:
         """Return the results of `step`."""
         reader = _STEP.results.read(content.segments)
         exact = reader._has("exactReward")
+        slots = None if self.borrowed is None else self.borrowed.view
         return TimeStep(
-            self._observations.read(reader.observation, check=False),
+            self._observations.read(reader.observation, check=False, slots=slots),
             read_value(reader.exactReward) if exact else reader.reward,
             reader.terminated,
             reader.truncated,
@@ -106,6 +134,8 @@ class SessionMessages:
         Raises:
             OutsideSpace: it is not an element of the action space.
         """
+        if self.shared is not None:
+            self.shared.free(reader.freed)
         return self._actions.read(reader.action)
 
     def unpack_action(self, fields: Fields, frame: memoryview) -> Any:
@@ -114,8 +144,10 @@ class SessionMessages:
         Raises:
             OutsideSpace: it is not an element of the action space.
         """
-        if fields:
-            return self._actions.admit(fields[0])
+        if self.shared is not None:
+            self.shared.free(fields[0])
+        if len(fields) > 1:
+            return self._actions.admit(fields[1])
         return self._actions.unpack_frame(bytearray(frame), check=True)
 
     def write_reset_result(self, builder: Any, result: ResetResult, check: bool) -> Content:
@@ -165,6 +197,7 @@ class SessionMessages:
             timestep.observation,
             check=check,
             of=f"{self._id} failed in step",
+            lend=None if self.shared is None else self.shared.lend,
         )
         return _STEP.results.content(builder)
 

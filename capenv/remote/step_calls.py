@@ -67,8 +67,8 @@ class StepCalls(Generic[Step]):
         self._capability = capability
         self._messages = messages
         self._pack = messages.pack_action
-        self._calls: list[_Known[Step] | None] = [None, None]
-        """By the number of fields that an action is: none for a frame, one for a Python integer."""
+        self._calls: dict[int, _Known[Step]] = {}
+        """By the number of fields that an action is: one more for a Python integer than for a frame."""
         self._uses = 0
         self._pause = 1
         self._left = 0
@@ -80,13 +80,13 @@ class StepCalls(Generic[Step]):
         if packed is None:
             return self._in_general(action, None)
         fields, frame = packed
-        known = self._calls[len(fields)]
+        known = self._calls.get(len(fields))
         if known is None:
             return self._in_general(action, len(fields))
         try:
             answer = self._connection.repeat(known.call, fields, frame)
         except BaseException:
-            self._calls[len(fields)] = None
+            self._calls.pop(len(fields), None)
             raise
         if isinstance(answer, Content):
             return self._spent(len(fields), answer)
@@ -97,7 +97,7 @@ class StepCalls(Generic[Step]):
         """Act, and do not wait for what comes of it: `collect` does."""
         packed = self._pack(action)
         kind = None if packed is None else len(packed[0])
-        known = None if kind is None else self._calls[kind]
+        known = None if kind is None else self._calls.get(kind)
         if packed is not None and known is not None:
             self._connection.launch(known.call, *packed)
             self._launched = _Launched(kind, known)
@@ -119,7 +119,8 @@ class StepCalls(Generic[Step]):
         try:
             answer = self._connection.collect(known.call)
         except CapenvError:
-            self._launched = self._calls[launched.kind] = None
+            self._launched = None
+            self._calls.pop(launched.kind, None)
             raise
         self._launched = None
         if isinstance(answer, Content):
@@ -142,12 +143,13 @@ class StepCalls(Generic[Step]):
             else:
                 self._uses = 0
                 call = self._connection.repeated(example, asked, told.shape)
-                self._calls[kind] = None if call is None else _Known(call, told.unpack)
+                if call is not None:
+                    self._calls[kind] = _Known(call, told.unpack)
         return self._messages.read_step_results(content)
 
     def _spent(self, kind: int, answer: Content) -> Step:
         """Take results of another shape, after which the call cannot be repeated."""
-        self._calls[kind] = None
+        self._calls.pop(kind, None)
         self._learn_later()
         return self._messages.read_step_results(answer)
 

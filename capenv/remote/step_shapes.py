@@ -9,6 +9,8 @@ from capenv.rpc.pointers import List, Struct, follow
 
 # The places of fields in the structs of host.capnp and values.capnp; a test compares.
 ACTION: Final = 0
+FREED_BYTE: Final = 0
+SLOT_BYTE: Final = 2
 OBSERVATION, INFO, EXACT_REWARD = 0, 1, 2
 REWARD_BYTE, ENDS_BYTE = 0, 8
 TERMINATED, TRUNCATED = 1, 2
@@ -25,13 +27,17 @@ _BYTE: Final = 2
 def action_shape(params: Content) -> Shape | None:
     """Return the shape of params like these: whose action is a frame, or one integer beside it."""
     try:
-        element = root_of(params).struct(ACTION)
+        root = root_of(params)
     except NotAlikeError:
         return None
+    element, freed = root.struct(ACTION), ((root.start << 3) + FREED_BYTE, "Q")
     frame = _run(element.pointer(FRAME)) if element.u16(0) == PACKED else None
+    if not root.data_words:
+        return None
     if element.pointer(BESIDE) is None:
-        return None if frame is None else Shape(frame=frame)
-    return None if frame is not None else _integer(element)
+        return None if frame is None else Shape((freed,), frame)
+    integer = None if frame is not None else _integer(element)
+    return None if integer is None else Shape((freed, integer))
 
 
 def root_of(content: Content) -> Struct:
@@ -55,6 +61,11 @@ def frame_of(element: Struct) -> tuple[int, int]:
     if element.u16(0) != PACKED:
         raise NotAlikeError
     return _run(element.pointer(FRAME)) or (0, 0)
+
+
+def slot_of(element: Struct) -> int:
+    """Return the number, from 1, of the slot of shared memory with the frame of a packed `Element`; or 0."""
+    return element.u16(SLOT_BYTE // 2) & 0xFF
 
 
 def values_beside(element: Struct) -> list[tuple[int, Struct]]:
@@ -102,11 +113,11 @@ def _run(target: object) -> tuple[int, int] | None:
             return None
 
 
-def _integer(element: Struct) -> Shape | None:
-    """Return the shape of an element that is one leaf, and that a Python integer."""
+def _integer(element: Struct) -> tuple[int, str] | None:
+    """Return the place of the number of an element that is one leaf, and that a Python integer."""
     match element.pointer(BESIDE):
         case List(count=1) as beside:
             value = beside.struct(0).struct(0)
             if value.u16(0) == INT and value.data_words >= 2:
-                return Shape((((value.start << 3) + INT_BYTE, "q"),))
+                return (value.start << 3) + INT_BYTE, "q"
     return None

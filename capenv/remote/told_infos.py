@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from capenv.errors import EnvironmentFailed, SpaceError
-from capenv.values import ElementCodec, write_info
+from capenv.values import ElementCodec, Lend, write_info
 
 _WARNINGS: Final = 1000
 """After so many names of what an info could not tell, no more are told of: they may change at every step."""
@@ -42,14 +42,15 @@ def write_observation(
     *,
     check: bool,
     of: str,
+    lend: Lend | None = None,
 ) -> None:
-    """Fill an `Element`. `check`: whether the observation must be within its bounds.
+    """Fill an `Element`. `check`: whether the observation must be within its bounds; `lend` its frame.
 
     Raises:
         EnvironmentFailed: it is not an element of its space; `of` names the environment and its method.
     """
     try:
-        codec.write(builder, observation, check=check)
+        codec.write(builder, observation, check=check, lend=lend)
     except SpaceError as error:
         raise EnvironmentFailed(
             f"{of}: {error} (reset begins a new episode;"

@@ -27,10 +27,12 @@ class Capability:
 class Hosted(Capability):
     """An object of our own. The core hands it to the driver and asks nothing of it."""
 
-    __slots__ = ("servant",)
+    __slots__ = ("descriptor", "servant")
 
-    def __init__(self, servant: object) -> None:
+    def __init__(self, servant: object, descriptor: int | None = None) -> None:
+        """Offer an object; a descriptor travels with every reference to it, over links that pass any."""
         self.servant = servant
+        self.descriptor = descriptor
 
 
 class Route(Capability):

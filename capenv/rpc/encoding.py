@@ -242,8 +242,9 @@ def _write_descriptor(builder: Builder, place: int, descriptor: Descriptor) -> N
     match descriptor:
         case NoCapability():
             pass
-        case SenderHosted(id=export_id, promise=promise):
+        case SenderHosted(id=export_id, promise=promise, attached=attached):
             builder.u16(place, 0, 2 if promise else 1)
+            builder.u16(place, 1, attached ^ 0xFF)  # a default is stored as zero
             builder.u32(place, 1, export_id)
         case ReceiverHosted(id=import_id):
             builder.u16(place, 0, 3)

@@ -19,6 +19,8 @@ class SenderHosted:
 
     id: int
     promise: bool = False
+    attached: int = 0xFF
+    """Which of the message's descriptors is the capability's (`CapDescriptor.attachedFd`); 0xFF is none."""
 
 
 @attrs.frozen
@@ -71,6 +73,8 @@ class Payload:
 
     segments: Segments
     table: Sequence[Descriptor] = ()
+    descriptors: Sequence[int] = ()
+    """The system's, that travel with the message."""
 
 
 @attrs.frozen

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from capenv.link import Buffer
+from capenv.link import Attached, Buffer
 from capenv.rpc.encoding import encode
 from capenv.rpc.framing import Segment, frame
-from capenv.rpc.messages import Message
+from capenv.rpc.messages import Call, Message, Results, Return
 from capenv.rpc.turn import Peer, Turn
 
 
@@ -21,7 +21,12 @@ class Outbox:
 
     def send(self, message: Message) -> None:
         """Encode a message as of now, and have it sent."""
-        self.post(encode(message))
+        buffers = frame(encode(message))
+        match message:
+            case Call(params=payload) | Return(outcome=Results(payload=payload)):
+                if payload.descriptors:
+                    buffers[0] = Attached.to(buffers[0], payload.descriptors)
+        self.append(buffers)
 
     def post(self, segments: Sequence[Segment]) -> None:
         """Have the segments of an encoded message sent."""

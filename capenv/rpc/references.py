@@ -45,11 +45,13 @@ _ENVELOPE_BYTES: Final = 1 << 16
 class Described:
     """A payload as it is sent: described as of now, its exports counted, its promises frozen."""
 
-    __slots__ = ("broken", "exports", "frozen", "payload")
+    __slots__ = ("broken", "descriptors", "exports", "frozen", "payload")
 
     def __init__(self, content: Content) -> None:
         self.payload = Payload(content.segments)
         self.exports: list[int] = []
+        self.descriptors: list[int] = []
+        """What travels with the message (`CapDescriptor.attachedFd`)."""
         self.frozen: list[Capability | Export | None] = []
         """Where calls on each capability go from now on (`Answer.frozen`)."""
         self.broken: list[Export] = []
@@ -155,7 +157,7 @@ class References:
                     self._uncount(export)
             self.discard(content)
             raise
-        described.payload = Payload(content.segments, table)
+        described.payload = Payload(content.segments, table, described.descriptors)
         return described
 
     def describe_one(self, capability: Capability) -> tuple[Descriptor, Described]:
@@ -245,6 +247,9 @@ class References:
                     capability.watch(export, self._follow)
                 case Broken():
                     described.broken.append(export)
+        if isinstance(capability, Hosted) and capability.descriptor is not None:
+            described.descriptors.append(capability.descriptor)
+            return SenderHosted(export.id, attached=len(described.descriptors) - 1)
         return SenderHosted(export.id, promise=promised)
 
     def _follow(self, export: Export) -> None:

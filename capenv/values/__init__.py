@@ -1,6 +1,6 @@
 """Numpy arrays, Gymnasium spaces and elements, and info trees, as Cap'n Proto structs."""
 
-from capenv.values.elements import ElementCodec
+from capenv.values.elements import ElementCodec, Lend, Slots
 from capenv.values.layouts import Layout, Leaf, check_layout, layout_of, write_layout
 from capenv.values.pruning import UnrepresentableError
 from capenv.values.reading import MAX_BYTES, MAX_DEPTH, Reading
@@ -23,7 +23,9 @@ __all__ = [
     "ElementCodec",
     "Layout",
     "Leaf",
+    "Lend",
     "Reading",
+    "Slots",
     "UnrepresentableError",
     "array_bytes",
     "check_bools",

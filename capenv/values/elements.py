@@ -1,7 +1,7 @@
 """Elements of spaces (observations and actions) as `values.capnp` elements."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from gymnasium import spaces
 
@@ -17,6 +17,10 @@ from capenv.values.reading import Budget, Reading
 from capenv.values.spaces import write_space
 
 Space = spaces.Space[Any]
+Slots: TypeAlias = Callable[[int], memoryview]
+"""Return the frame in a slot of shared memory."""
+Lend: TypeAlias = Callable[[bytes | bytearray | memoryview], int | None]
+"""Copy a frame into a slot of shared memory and return its number; None if there is no slot."""
 _INT64 = 1 << 63
 _Slot = tuple[Fixed | None, int]
 """A leaf's member and offset; no member if it always rides beside."""
@@ -44,8 +48,10 @@ class ElementCodec:
         sole = _fixed(self._root)
         self._sole = sole if sole is not None and sole.size == self.layout.frame_size else None
 
-    def write(self, builder: Any, element: Any, *, check: bool = True) -> None:
-        """Fill an `Element` builder with the packed form of an element.
+    def write(
+        self, builder: Any, element: Any, *, check: bool = True, lend: Lend | None = None
+    ) -> None:
+        """Fill an `Element` builder with the packed form of an element; its frame may be lent.
 
         The receiver gets the very same types, but where the space has a Tuple, a list or array
         becomes a tuple.
@@ -63,7 +69,11 @@ class ElementCodec:
                 entry = entries[place]
                 entry.leaf = index
                 self._write_beside(entry.init("value"), index, value)
-        packed.frame = memoryview(frame) if isinstance(frame, bytearray) else frame
+        slot = None if lend is None or not len(frame) else lend(frame)
+        if slot is None:
+            packed.frame = memoryview(frame) if isinstance(frame, bytearray) else frame
+        else:
+            packed.slot = slot + 1
 
     def pack(
         self, element: Any, *, check: bool = True
@@ -133,8 +143,8 @@ class ElementCodec:
         except UnrepresentableError as error:
             raise OutsideSpace(f"no space has such an element: {error}") from error
 
-    def read(self, reader: Any, *, check: bool = True) -> Any:
-        """Return the element of an `Element` reader, in new and writable memory.
+    def read(self, reader: Any, *, check: bool = True, slots: Slots | None = None) -> Any:
+        """Return the element of an `Element` reader, in new and writable memory, or of one of the `slots`.
 
         Unless `check`, neither bounds nor the types of leaves beside the frame are checked.
 
@@ -147,7 +157,11 @@ class ElementCodec:
                 return self._conform(trees.read_value(reader.value), check)
             packed = reader.packed
             beside = self._read_beside(packed.beside) if packed._has("beside") else {}
-            return self.unpack(bytearray(packed.frame), beside, check=check)
+            if not packed.slot:
+                return self.unpack(bytearray(packed.frame), beside, check=check)
+            if slots is None:
+                raise ProtocolError(f"the {self._what} is in memory that is not shared")
+            return self.unpack(slots(packed.slot - 1), beside, check=check)
 
     def unpack(
         self, frame: bytearray | memoryview, beside: Mapping[int, Any], *, check: bool = True

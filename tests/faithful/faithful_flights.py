@@ -12,6 +12,8 @@ from capenv.rpc.messages import Call
 class Watched:
     """A link. A flight is what is sent between two times of hearing something."""
 
+    passes_descriptors = False
+
     def __init__(self, link: Link) -> None:
         self._link = link
         self._reader = MessageReader(Limits())
@@ -24,6 +26,9 @@ class Watched:
 
     def send_now(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
         return buffers
+
+    def receive_soon(self, buffer: memoryview) -> int | None:
+        return None
 
     def _count(self, data: memoryview) -> None:
         while data:

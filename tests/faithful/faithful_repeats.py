@@ -1,7 +1,7 @@
 """One conversation, recorded, and played again to either end with some of its bytes changed."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import gymnasium
@@ -80,6 +80,9 @@ class Wire:
 class Replayed:
     """A link to a host: what is sent is answered by what was recorded, or by a live host."""
 
+    passes_descriptors = False
+    descriptors: ClassVar[list[int]] = []
+
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
         self._answer = answer
         self._waiting = b""
@@ -115,6 +118,8 @@ class Replayed:
 
 class Scripted:
     """A link to an agent that says what was recorded, whatever it is answered."""
+
+    passes_descriptors = False
 
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self._chunks = list(chunks)

@@ -180,6 +180,8 @@ class Hanging(Probe):
 class Recorded:
     """A link that keeps what is sent over it."""
 
+    passes_descriptors = False
+
     def __init__(self, link: Link) -> None:
         self.sent = b""
         self._link = link
@@ -191,6 +193,9 @@ class Recorded:
 
     def send_now(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
         return buffers
+
+    def receive_soon(self, buffer: memoryview) -> int | None:
+        return None
 
 
 class Served:
