@@ -191,6 +191,8 @@ class SessionServant(Servant):
     def __init__(self, session: Session) -> None:
         self._session = session
         self._messages = SessionMessages(session.description.environment)
+        self._answered: TimeStep | None = None
+        """The timestep that was answered last in general, to learn from."""
 
     def describe(self, request: Request) -> Content:
         """`Session.describe`."""
@@ -219,7 +221,8 @@ class SessionServant(Servant):
         """Return how to carry out steps alike."""
         if (interface_id, method_id) != (SESSION["step"].interface_id, SESSION["step"].id):
             return None
-        asked, told = self._messages.asked(params), self._messages.told(results)
+        timestep, self._answered = self._answered, None
+        asked, told = self._messages.asked(params), self._messages.told(results, timestep)
         if asked is None or told is None:
             return None
         return RepeatedSteps(
@@ -233,6 +236,7 @@ class SessionServant(Servant):
         )
 
     def _answer_step(self, timestep: TimeStep) -> Content:
+        self._answered = timestep
         try:
             return self._messages.write_time_step(timestep, self._session.check_observations())
         except EnvironmentFailed:

@@ -87,12 +87,15 @@ class SessionMessages:
     step = _STEP
     asked = staticmethod(action_shape)
 
-    def told(self, results: Content) -> AlikeSteps | None:
-        """Return what knows results of `step` that are like these; None if there is no knowing them."""
+    def told(self, results: Content, timestep: TimeStep | None = None) -> AlikeSteps | None:
+        """Return what knows results of `step` that are like these; None if there is no knowing them.
+
+        `timestep` is what they say, if that is known.
+        """
         try:
             return AlikeSteps(
                 results,
-                self.read_time_step(results),
+                timestep or self.read_time_step(results),
                 self._observations,
                 self.borrowed,
                 self.shared,

@@ -11,7 +11,9 @@ import pytest
 from gymnasium import spaces
 
 import capenv
+from capenv.remote.servants import SessionServant
 from capenv.remote.session_messages import SessionMessages
+from capenv.remote.step_calls import StepCalls
 from capenv.transports.shared_frames import SharedFrames
 
 SHAPE = (300, 500, 3)
@@ -122,4 +124,26 @@ def test_no_slot_is_written_while_it_is_read(url: str, monkeypatch: pytest.Monke
         assert (observation == step).all()
         assert last is None or (last == step - 1).all()
         last = observation
+    env.close()
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_steps_that_share_are_repeated_at_both_ends(
+    url: str, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    general: list[str] = []
+    for owner, name in ((StepCalls, "_in_general"), (SessionServant, "_answer_step")):
+        original = getattr(owner, name)
+
+        def counting(*arguments: Any, original: Any = original, name: str = name) -> Any:
+            general.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, counting)
+    env = capenv.make(url)
+    env.reset()
+    frames: list[Any] = []
+    for step in range(60):
+        frames = [*frames, env.step(step)[0]][-kept:]
+    assert len(general) <= 4, "the first step and the one by which the host learns"
     env.close()
