@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, assert_never
 from weakref import WeakKeyDictionary
 
@@ -18,12 +19,12 @@ from capenv.rpc.events import CallCanceled, CallReceived, Closed, Event, Release
 from capenv.rpc.framing import MessageReader
 from capenv.rpc.interface import Interface, Method
 from capenv.rpc.limits import Limits
-from capenv.rpc.pointers import Segments
-from capenv.rpc.repeats import Repeat
-from capenv.rpc.servant import Reply, Servant, TailCall, resolution
+from capenv.rpc.outbox import kept
+from capenv.rpc.servant import Reply, Servant, TailCall, resolution, told_of
 from capenv.rpc.streams import Incoming, Outgoing, Streamed
 from capenv.rpc.turn import Turn
 from capenv.stubs import Stub
+from capenv.vat_repeats import VatRepeats
 
 _log = logging.getLogger("capenv.vat")
 _FAREWELL_SECONDS = 1.0
@@ -31,10 +32,6 @@ _PROMPT_MESSAGES = 8
 """So many first messages of a connection are answered one by one: behind the hello and in the same flight
 may come the making of a world, which takes long, and hello has a deadline."""
 _PROMPT_BYTES = 16 << 10
-_SHOWN_BYTES = 1 << 16
-"""So long may a call be that is to be known again."""
-_JOINED_BYTES = 1 << 15
-"""So little is copied rather than sent in pieces."""
 """So little is taken by any socket at once: more might wait for a peer that itself waits to send."""
 
 
@@ -71,8 +68,9 @@ class VatConnection:
         self._unsent = 0
         self._rest: list[Buffer] = []
         self._taking = False
-        self._shown = b""
-        self._answered: tuple[CallReceived, Content] | None = None
+        self._repeats = VatRepeats(
+            self.core, self._may_answer, self._finish, partial(self._send_now, borrowed=True)
+        )
         self._held: deque[CallReceived] = deque()
         self._streams: WeakKeyDictionary[Capability, Outgoing] = WeakKeyDictionary()
         self._acknowledged = trio.Event()
@@ -205,14 +203,14 @@ class VatConnection:
         self._pump()
 
     async def _read(self) -> None:
-        reader = MessageReader(self.core.limits, self._express)
+        reader = MessageReader(self.core.limits, self._repeats.answer)
         prompt = _PROMPT_MESSAGES
         while self.core.closed is None:
             try:
                 buffer, between = reader.buffer(), not reader.mid_message
                 count = await self._link.receive_into(buffer)
                 self._heard = trio.current_time()
-                while between and self._express(buffer, 0, count):
+                while between and self._repeats.answer(buffer, 0, count):
                     self._send_now()
                     soon = self._link.receive_soon(buffer)
                     if soon is None:
@@ -228,7 +226,7 @@ class VatConnection:
                 for segments in reader.received(count):
                     self.core.receive(segments)
                     self._pump()
-                    self._learn(segments)
+                    self._repeats.learn(segments)
                     if prompt and self._unsent + self.core.bytes_to_send < _PROMPT_BYTES:
                         prompt -= 1
                         self._taking = False
@@ -245,54 +243,9 @@ class VatConnection:
             if self.core.turn.has_events:
                 self._pump()
 
-    # Calls that come again and again.
-
-    def _express(self, chunk: memoryview, start: int, stop: int) -> bool:
-        """Answer a call at once, before it is looked at closely, if it is known to be like another."""
-        found = self.core.repeats.find(chunk, start, stop)
-        if found is None or self._held or not self.core.turn.free or self._full():
-            self._shown = bytes(chunk[start:stop]) if stop - start <= _SHOWN_BYTES else b""
-            return False
-        repeat, fields = found
-        if repeat.servant.stream is not None:
-            return False
-        request, response = repeat.request, repeat.response
-        frame = chunk[start + request.frame_start : start + request.frame_stop]
-        try:
-            outcome = repeat.act(fields, frame)
-        except (Exception, SystemExit) as error:
-            self._finish_repeat(repeat, _told(error))
-            return True
-        if isinstance(outcome, Content):
-            self._finish_repeat(repeat, outcome)
-            return True
-        fields, results = outcome
-        if isinstance(results, tuple):
-            self.core.post(response.write(fields, *results))
-            self._send_now(borrowed=True)
-        elif len(results) <= _JOINED_BYTES:
-            self.core.post([response.join(fields, results)])
-        else:
-            self.core.post(response.write(fields, results))
-            self._send_now(borrowed=True)
-        return True
-
-    def _finish_repeat(self, repeat: Repeat, outcome: Content | Exception) -> None:
-        call = self.core.received_repeat(repeat)
-        self._finish(call, outcome)
-
-    def _learn(self, segments: Segments) -> None:
-        """Know the call again that has just been answered, if it is one that may be repeated."""
-        answered, self._answered = self._answered, None
-        if answered is None or not self._shown:
-            return
-        call, results = answered
-        if call.content.segments is not segments:
-            return
-        assert isinstance(call.servant, Servant)
-        act = call.servant.repeatable(call.interface_id, call.method_id, call.content, results)
-        if act is not None:
-            self.core.repeats.learn(self._shown, call, results, act)
+    def _may_answer(self) -> bool:
+        """Return whether nothing waits that a call answered at once would overtake."""
+        return not self._held and self.core.turn.free and not self._full()
 
     def _send_now(self, *, borrowed: bool = False) -> None:
         """Send what is taken at once, if the writer is idle, and leave the rest to it.
@@ -309,7 +262,7 @@ class VatConnection:
             self.core.disconnect(error)
             return
         if rest:
-            self._rest = [bytes(buffer) for buffer in rest] if borrowed else list(rest)
+            self._rest = kept(rest) if borrowed else list(rest)
             self._unsent = sum(map(len, rest))
             self._wake.set()
 
@@ -416,12 +369,12 @@ class VatConnection:
             try:
                 reply = _begin(call, self)
             except (Exception, SystemExit) as error:
-                self._finish(call, _told(error))
+                self._finish(call, told_of(error))
                 return
             if isinstance(reply, Content | TailCall):
                 self._finish(call, reply)
                 if isinstance(reply, Content):
-                    self._answered = call, reply
+                    self._repeats.answered(call, reply)
                 return
         if self._nursery is None:
             _discard(reply)
@@ -461,7 +414,7 @@ class VatConnection:
                         raise TypeError(f"the method returned a {type(result).__name__}, no reply")
                     outcome = result
                 except (Exception, SystemExit) as error:
-                    outcome = _told(error)
+                    outcome = told_of(error)
             if scope.cancelled_caught:
                 outcome = Disconnected("the call was canceled")
         finally:
@@ -560,11 +513,6 @@ def _begin(call: CallReceived, connection: VatConnection) -> Reply:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-def _told(error: Exception | SystemExit) -> Exception:
-    """Return an exception to answer a call with: the vat goes on where a method wants to exit."""
-    return error if isinstance(error, Exception) else RuntimeError(f"the method exited: {error}")
 
 
 def _discard(reply: object) -> None:

@@ -40,7 +40,7 @@ rpc.questions
 rpc.connection
 rpc
 responses blocking
-stubs repeating
+stubs repeating vat_repeats
 vat_connection
 vat
 worlds.descriptions worlds.guard

@@ -40,7 +40,7 @@ class Outbox:
 
     def keep(self) -> None:
         """Copy what views memory of others."""
-        self._buffers = [bytes(b) if isinstance(b, memoryview) else b for b in self._buffers]
+        self._buffers = kept(self._buffers)
 
     def take(self) -> list[Buffer]:
         """Take the buffers out."""
@@ -49,3 +49,8 @@ class Outbox:
 
     def __bool__(self) -> bool:
         return bool(self._buffers)
+
+
+def kept(buffers: Sequence[Buffer]) -> list[Buffer]:
+    """Return buffers that nobody else may change: those that view memory of others are copied."""
+    return [bytes(buffer) if isinstance(buffer, memoryview) else buffer for buffer in buffers]

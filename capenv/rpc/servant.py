@@ -148,6 +148,11 @@ class Servant:
         """Take notice that a peer holds no more references to this."""
 
 
+def told_of(error: Exception | SystemExit) -> Exception:
+    """Return an exception to answer a call with: a vat goes on where a method wants to exit."""
+    return error if isinstance(error, Exception) else RuntimeError(f"the method exited: {error}")
+
+
 def filled(kind: StructType, fields: Mapping[str, Any], builder: Any = None) -> Content:
     """Return content with values in the named fields, and references in those of an interface.
 

@@ -58,7 +58,7 @@ class BodyPayload(Payload):
 def body_payload(body: dict[str, Any] | None, words: int, table: list[Descriptor]) -> BodyPayload:
     # A null content is a message of one null pointer.
     segments = [bytearray(8)] if body is None else body_segments(body, words)
-    return BodyPayload(segments, table, body)
+    return BodyPayload(segments, table, body=body)
 
 
 payloads = st.builds(

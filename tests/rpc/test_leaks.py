@@ -112,13 +112,13 @@ def questions_kept(patch: pytest.MonkeyPatch) -> None:
 
 def bytes_kept(patch: pytest.MonkeyPatch) -> None:
     """Messages stay somewhere: bytes, which the garbage collector does not track."""
-    post, kept = Outbox.post, list[bytes]()
+    append, kept = Outbox.append, list[bytes]()
 
-    def keeping(self: Outbox, segments: Any) -> None:
-        post(self, segments)
-        kept.append(bytes(segments[0]))
+    def keeping(self: Outbox, buffers: Any) -> None:
+        append(self, buffers)
+        kept.append(bytes(buffers[-1]))
 
-    patch.setattr(Outbox, "post", keeping)
+    patch.setattr(Outbox, "append", keeping)
 
 
 @pytest.mark.parametrize("leak", [few_releases, questions_kept, bytes_kept])
