@@ -65,7 +65,7 @@ class SharedFrames:
 
     def lend(self, frame: Buffer) -> int | None:
         """Copy a frame into a slot that nobody reads, and return its number; None if all are read."""
-        for slot in range(self.slots):
+        for slot in range(len(self._memory)):
             if not self._lent >> slot & 1:
                 self._lent |= 1 << slot
                 self._memory[slot][:] = np.frombuffer(frame, np.uint8)
@@ -87,6 +87,8 @@ class SharedFrames:
         if descriptor >= 0:
             SharedFrames._made -= self._size
             os.close(descriptor)
+            self._memory = []
+            self._lent = -1
 
 
 class BorrowedFrames:
@@ -109,7 +111,7 @@ class BorrowedFrames:
                     raise ProtocolError(
                         "the memory that was shared is not sealed, or not as long as told"
                     )
-                self._memory = mmap.mmap(descriptor, size)
+                self._memory: mmap.mmap | None = mmap.mmap(descriptor, size)
             except OSError as error:
                 raise ProtocolError(f"what was shared is no memory ({error.strerror})") from error
         finally:
@@ -117,13 +119,18 @@ class BorrowedFrames:
         self._stride, self._kind = stride_of(frame_bytes), ctypes.c_ubyte * frame_bytes
         self._views: list[Any] = [None] * slots
 
+    def close(self) -> None:
+        """Let go of the memory, but for what is still read."""
+        self._views.clear()
+        self._memory = None
+
     def view(self, slot: int) -> memoryview:
         """Return the frame in a slot, to make arrays of: it is the peer's again once they are gone.
 
         Raises:
             ProtocolError: there is no such slot, or it is still read here.
         """
-        if not 0 <= slot < len(self._views) or not self.freed() >> slot & 1:
+        if self._memory is None or slot < 0 or not self.freed() >> slot & 1:
             raise ProtocolError(f"a frame is said to be in the slot {slot}, where it cannot be")
         # Whatever makes an array of a view refers to the object that the view is of: to this one.
         view = self._kind.from_buffer(self._memory, slot * self._stride)

@@ -117,6 +117,8 @@ class BlockingSession:
             pass  # the closing of the connection tells the host as well
         finally:
             self.connection.close()
+            if self._messages.borrowed is not None:
+                self._messages.borrowed.close()
 
     def abandon(self) -> None:
         """Close the connection without a word; the host notices. Never waits or raises."""
