@@ -47,17 +47,28 @@ class RepeatingConnection(BlockingConnection):
             CapenvError: the call failed.
         """
         with self._interrupts:
-            self._returned = b""
-            self._awaited = answer = self.call(target, method, content)
-            try:
+            answer = self.call(target, method, content)
+        return self.finish(answer, target, method, content)
+
+    def finish(
+        self, answer: Answer, target: Capability, method: Method, content: Content
+    ) -> tuple[Content, Example]:
+        """Wait for a call that was made; return what `example` does.
+
+        Raises:
+            CapenvError: the call failed.
+        """
+        self._returned, self._awaited = b"", answer
+        try:
+            with self._interrupts:
                 results = self.wait(answer)
-            finally:
-                self._awaited = None
+        finally:
+            self._awaited = None
         return results, Example(target, method, content, self._returned)
 
     def repeated(self, example: Example, params: Shape, results: Shape) -> RepeatedCall | None:
         """Return a call as one to be repeated, where it differs as the shapes say; None if it cannot be."""
-        with self._lock, self._change:
+        with self._interrupts, self._lock, self._change:
             return example.repeated(self.core.reserve, params, results)
 
     def repeat(
@@ -122,7 +133,7 @@ class RepeatingConnection(BlockingConnection):
 
     def collect(self, call: RepeatedCall) -> Results | Content:
         """Wait for the results of a call that was launched, and return what `repeat` does."""
-        with self._lock:
+        with self._interrupts, self._lock:
             moved = self._moved
             while self._flight is call and moved == [len(self._request)]:
                 try:
@@ -132,7 +143,7 @@ class RepeatingConnection(BlockingConnection):
                 except Disconnected:
                     break
             if self._flight is call:
-                return self._results(call) or self._go_on(call)
+                return self._results(call) or self._land_and_wait(call)
             assert call.answer is not None, "it was not launched"
             return self.wait(call.answer)
 
@@ -184,11 +195,14 @@ class RepeatingConnection(BlockingConnection):
     def _go_on(self, call: RepeatedCall) -> Content:
         """Land the call in flight, and wait for it."""
         with self._interrupts:
-            call.wanted = True
-            with self._change:
-                pass  # landed by entering
-            assert call.answer is not None
-            return self.wait(call.answer)
+            return self._land_and_wait(call)
+
+    def _land_and_wait(self, call: RepeatedCall) -> Content:
+        call.wanted = True
+        with self._change:
+            pass  # landed by entering
+        assert call.answer is not None
+        return self.wait(call.answer)
 
     def _land(self) -> None:
         """Make an ordinary call of the one in flight. Within a change."""

@@ -211,6 +211,8 @@ class VatConnection:
                 count = await self._link.receive_into(buffer)
                 self._heard = trio.current_time()
                 while between and self._repeats.answer(buffer, 0, count):
+                    if self.core.turn.has_events:
+                        self._pump()
                     self._send_now()
                     soon = self._link.receive_soon(buffer)
                     if soon is None:
@@ -240,12 +242,16 @@ class VatConnection:
             finally:
                 self._taking = False
             self._send_now()
+            while self._held and not self._unsent and self.core.closed is None:
+                self.core.turn.carry_out(self._start_held)
+                self._send_now()
             if self.core.turn.has_events:
                 self._pump()
 
     def _may_answer(self) -> bool:
         """Return whether nothing waits that a call answered at once would overtake."""
-        return not self._held and self.core.turn.free and not self._full()
+        core = self.core
+        return not self._held and core.closed is None and core.turn.free and not self._full()
 
     def _send_now(self, *, borrowed: bool = False) -> None:
         """Send what is taken at once, if the writer is idle, and leave the rest to it.

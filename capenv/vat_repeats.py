@@ -50,7 +50,7 @@ class VatRepeats:
         request, response = repeat.request, repeat.response
         frame = chunk[start + request.frame_start : start + request.frame_stop]
         try:
-            outcome = repeat.act(fields, frame)
+            outcome = self._core.turn.alone(repeat.act, fields, frame)
         except (Exception, SystemExit) as error:
             self._answer_ordinarily(repeat, told_of(error))
             return True

@@ -115,8 +115,7 @@ class Lingering:
     def __init__(self, stream: socket.socket) -> None:
         """Take a socket whose every other use says that it does not block (`MSG_DONTWAIT`)."""
         stream.setblocking(True)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            stream.setsockopt(socket.SOL_SOCKET, option, timeval(_LINGER_SECONDS))
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval(_LINGER_SECONDS))
         self._socket = stream
         self._patience = Patience()
         self._since = 0.0
@@ -131,17 +130,17 @@ class Lingering:
             self._latest.set(self)
             self._alone = 0
 
+    def exhausted(self) -> bool:
+        """Return whether the loop has not run for so long that it must."""
+        return time.perf_counter() - self._since > _LINGER_SECONDS_IN_A_ROW
+
     def receive(self, buffer: memoryview) -> int | None:
         """Receive what comes within a moment and return its length, or None.
 
         Raises:
             OSError: what the system says, but that nothing is there.
         """
-        if (
-            self._alone < _ALONE
-            or not self._patience.worth_it()
-            or time.perf_counter() - self._since > _LINGER_SECONDS_IN_A_ROW
-        ):
+        if self._alone < _ALONE or not self._patience.worth_it():
             return None
         try:
             count = self._socket.recv_into(buffer)

@@ -10,6 +10,7 @@ import fcntl
 import mmap
 import os
 import sys
+import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ MOST_BYTES: Final = 256 << 20
 """Memory that one session shares at most."""
 MOST_TOGETHER: Final = 2 << 30
 """Memory that all sessions of one process share at most."""
+MOST_SHARING: Final = 128
+"""Sessions of one process that share memory at most: each takes a few descriptors."""
 LEAST_BYTES: Final = 128 << 10
 """Frames that are shorter travel faster than they are shared."""
 _PAGE: Final = 4096
@@ -36,6 +39,7 @@ class SharedFrames:
 
     _made = 0
     """Bytes of all that there are in this process."""
+    _count = 0
 
     def __init__(self, frame_bytes: int) -> None:
         """Make memory for frames of a size, which must be `shareable`.
@@ -46,10 +50,15 @@ class SharedFrames:
         self.slots = min(MOST_SLOTS, MOST_BYTES // stride_of(frame_bytes))
         self._stride = stride_of(frame_bytes)
         size = self._size = self.slots * self._stride
-        if SharedFrames._made + size > MOST_TOGETHER:
+        if SharedFrames._made + size > MOST_TOGETHER or SharedFrames._count >= MOST_SHARING:
             raise Overloaded("this process shares as much memory as it may")
+        try:
+            flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+            self.descriptor = os.memfd_create("capenv-frames", flags)
+        except OSError as error:
+            raise Overloaded(f"no memory can be shared ({error.strerror})") from error
         SharedFrames._made += size
-        self.descriptor = os.memfd_create("capenv-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        SharedFrames._count += 1
         try:
             os.ftruncate(self.descriptor, size)
             fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
@@ -86,6 +95,7 @@ class SharedFrames:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             SharedFrames._made -= self._size
+            SharedFrames._count -= 1
             os.close(descriptor)
             self._memory = []
             self._lent = -1
@@ -118,6 +128,13 @@ class BorrowedFrames:
             os.close(descriptor)
         self._stride, self._kind = stride_of(frame_bytes), ctypes.c_ubyte * frame_bytes
         self._views: list[Any] = [None] * slots
+        self._forked: list[Any] = []
+        """What a fork may read for ever."""
+        _BORROWED.add(self)
+
+    def keep_for_fork(self) -> None:
+        """Take no slot as free any more that is read now: the fork's arrays are of the same memory."""
+        self._forked += self._views
 
     def close(self) -> None:
         """Let go of the memory, but for what is still read."""
@@ -150,6 +167,17 @@ class BorrowedFrames:
             if views[slot] is None:
                 slots |= 1 << slot
         return slots
+
+
+_BORROWED: Final[weakref.WeakSet[BorrowedFrames]] = weakref.WeakSet()
+
+
+def _keep_for_fork() -> None:
+    for frames in list(_BORROWED):
+        frames.keep_for_fork()
+
+
+os.register_at_fork(before=_keep_for_fork)
 
 
 def shareable(frame_bytes: int) -> bool:

@@ -30,6 +30,7 @@ _STEADY: Final = 1 << 17
 _MOST_DESCRIPTORS: Final = 4
 """Descriptors that were received and that nobody has taken; of more the first are closed."""
 _ANCILLARY: Final = socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+_STEADY_SECONDS: Final = 0.01
 _FLOOD: Final = 4096
 """Bytes in one receive, behind which more are likely to be there already."""
 _AT_ONCE: Final = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
@@ -47,6 +48,8 @@ class SocketLink:
         self.passes_descriptors = stream.family == socket.AF_UNIX
         self._flooded = False
         self._sending = Patience()
+        self._writable = select.poll()
+        self._writable.register(stream, select.POLLOUT)
         self._busy = BusyPolling.on(stream)
         self._lingering = Lingering(stream)
 
@@ -60,7 +63,7 @@ class SocketLink:
             rest = buffers
             while rest:
                 try:
-                    sent = self._send(rest, _AT_ONCE)
+                    sent = self._send(rest)
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(self._socket)
                 else:
@@ -104,8 +107,8 @@ class SocketLink:
     def send_now(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
         """Send what the system takes at once and return the rest. Not while `send` is under way.
 
-        Of much at a time it takes as much as the peer reads without a pause. A peer that pauses is waited for
-        no longer than `Lingering` waits, and the more seldom the more often it does.
+        Of much at a time it takes as much as the peer reads without a pause, for ten milliseconds at most. A
+        peer that pauses is waited for the more seldom the more often it does.
 
         Raises:
             Disconnected: the peer is gone.
@@ -114,20 +117,26 @@ class SocketLink:
             if len(buffers) == 1 and type(buffers[0]) is not Attached:
                 sent = self._socket.send(buffers[0], _AT_ONCE)
                 return () if sent == len(buffers[0]) else unsent(buffers, sent)
+            steady = sum(map(len, buffers)) >= _STEADY and self._sending.worth_it()
+            end = time.perf_counter() + _STEADY_SECONDS if steady else 0.0
             while buffers:
-                steady = self._sending.worth_it() and sum(map(len, buffers)) >= _STEADY
-                flags = socket.MSG_NOSIGNAL if steady else _AT_ONCE
-                sent = self._send(buffers, flags)
-                buffers = unsent(buffers, sent)
-                if steady:
-                    (self._sending.in_vain if buffers else self._sending.paid)()
+                try:
+                    buffers = unsent(buffers, self._send(buffers))
+                except BlockingIOError:
+                    if not steady:
+                        raise
+                    if time.perf_counter() > end or not self._writable.poll(1):
+                        self._sending.in_vain()
+                        return buffers
+            if steady:
+                self._sending.paid()
         except BlockingIOError:
             pass
         except OSError as error:
             raise disconnected(error) from error
         return buffers
 
-    def _send(self, buffers: Sequence[Buffer], flags: int) -> int:
+    def _send(self, buffers: Sequence[Buffer]) -> int:
         """Send some of the bytes, and with those that have any their descriptors."""
         batch = buffers[:MAX_BUFFERS]
         attached = [index for index, buffer in enumerate(batch) if type(buffer) is Attached]
@@ -137,7 +146,7 @@ class SocketLink:
             if isinstance(first := batch[0], Attached):
                 numbers = array.array("i", first.descriptors)
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]
-        return self._socket.sendmsg(batch, ancillary, flags)
+        return self._socket.sendmsg(batch, ancillary, _AT_ONCE)
 
     def receive_soon(self, buffer: memoryview) -> int | None:
         """Put bytes at the start of `buffer` that come within a moment, and return how many, or None.
@@ -148,6 +157,8 @@ class SocketLink:
             Disconnected: the link broke.
         """
         counts: list[int] = []
+        if self._lingering.exhausted():
+            return None
         try:
             if self._busy is not None and self._busy.receive(buffer, counts):
                 return counts[0]
@@ -218,9 +229,9 @@ class BlockingSocketLink:
         deadline = deadline_of(timeout)
         if self._socket.fileno() < 0:  # its old number may be another's, for which poll would wait
             raise Disconnected(CLOSED_HERE)
-        short = timeout is not None and timeout < SLICE
+        # By poll, which knows after a signal how long is left; `exchange` has no deadline, and is faster.
         while True:
-            if short and not wait(self._readable, deadline):
+            if not wait(self._readable, deadline):
                 raise DeadlineExceeded(f"nothing came from the peer within {timeout:g} seconds")
             try:
                 if self.passes_descriptors:
@@ -229,7 +240,7 @@ class BlockingSocketLink:
                     counts.extend(map(self._receive_into, (buffer,)))
                 return
             except BlockingIOError:
-                short = deadline is not None and deadline - time.monotonic() < SLICE
+                pass
             except OSError as error:
                 self._raise(error)
 

@@ -51,8 +51,13 @@ def arranged(single: Space, batch: Any) -> Any:
     """
     match single:
         case spaces.Dict():
-            return {key: arranged(space, batch[key]) for key, space in single.spaces.items()}
+            if not isinstance(batch, dict):
+                return batch
+            known = {k: arranged(s, batch[k]) for k, s in single.spaces.items() if k in batch}
+            return {**known, **{key: batch[key] for key in batch if key not in known}}
         case spaces.Tuple():
+            if not isinstance(batch, tuple) or len(batch) != len(single.spaces):
+                return batch
             return tuple(arranged(s, b) for s, b in zip(single.spaces, batch, strict=True))
         case _:
             return batch
@@ -63,10 +68,10 @@ def join_infos(infos: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[st
     joined: dict[str, Any] = {}
     for key in dict.fromkeys(key for info in infos for key in info):
         values = [info.get(key) for info in infos]
-        known = next(value for value in values if value is not None)
-        if isinstance(known, dict):
+        known: Any = next((value for value in values if value is not None), None)
+        if all(isinstance(value, dict | None) for value in values) and known is not None:
             joined[key] = join_infos([value or {} for value in values], sizes)
-        elif isinstance(known, np.ndarray):
+        elif known is not None and _alike(values, sizes):
             joined[key] = np.concatenate(
                 [
                     _nothing(known, size) if value is None else value
@@ -76,6 +81,17 @@ def join_infos(infos: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[st
         else:
             joined[key] = values
     return joined
+
+
+def _alike(values: Sequence[Any], sizes: Sequence[int]) -> bool:
+    """Return whether values are arrays, with a row for each environment, that can be joined."""
+    arrays = [value for value in values if value is not None]
+    rows = all(
+        isinstance(value, np.ndarray) and value.shape[:1] == (size,)
+        for value, size in zip(values, sizes, strict=True)
+        if value is not None
+    )
+    return bool(arrays) and rows and len({array.shape[1:] for array in arrays}) == 1
 
 
 def _nothing(like: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:

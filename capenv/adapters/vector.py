@@ -11,11 +11,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from capenv.adapters.batching import arranged, join, join_infos, split
-from capenv.errors import BadSettings, Disconnected, SessionBusy, SessionClosed, SessionError
+from capenv.errors import (
+    BadSettings,
+    Disconnected,
+    ResetNeeded,
+    SessionBusy,
+    SessionClosed,
+    SessionError,
+)
 from capenv.remote import handshake
 from capenv.remote.alike_steps import VectorStep
 from capenv.remote.blocking_vector import BlockingVectorSession
 from capenv.url import CapabilityURL
+from capenv.values import ElementCodec
 from capenv.worlds import ResetResult, VectorOptions
 
 _MASK = "reset_mask"
@@ -150,6 +158,14 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         else:
             self.observation_space = batch_space(environment.observation_space, self.num_envs)
             self.action_space = batch_space(environment.action_space, self.num_envs)
+            for part, other in zip(self._parts, told, strict=True):
+                usual = batch_space(environment.observation_space, part.size)
+                if other.observation_space != usual:
+                    raise BadSettings(
+                        f"the environments behind {part.url} observe otherwise together than each alone;"
+                        " such are stepped over one URL only"
+                    )
+        self._actions = ElementCodec(self.action_space, "actions")
         self.metadata = {**environment.metadata, "autoreset_mode": first.autoreset_mode}
         self.render_mode = first.render_mode
 
@@ -187,7 +203,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         observations = [result.observation for result in results]
         if len(self._parts) == 1:
             return self._arranged(observations[0]), infos[0]
-        self._keep(observations)
+        self._latest = list(observations)
         return join(self.single_observation_space, observations), join_infos(infos, self._sizes)
 
     def _reset_part(
@@ -199,6 +215,10 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> ResetResult:
         if mask is not None:
             if not mask.any():
+                if not self._latest:
+                    raise ResetNeeded(
+                        "a reset_mask before the first reset; begin all episodes first"
+                    )
                 return ResetResult(self._latest[index], {})
             options = {**(options or {}), _MASK: mask}
         return self._parts[index].session.reset(seed, options)
@@ -230,9 +250,10 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             if len(self._parts) == 1:
                 self._parts[0].session.launch(actions)
             else:
-                if actions not in self.action_space:
-                    actions = np.asarray(actions, self.action_space.dtype)
-                parts = split(self.single_action_space, actions, self._sizes)
+                # Whole first: what one host would refuse none may take.
+                frame, beside = self._actions.pack(actions)
+                whole = self._actions.unpack(bytearray(frame), dict(beside), check=False)
+                parts = split(self.single_action_space, whole, self._sizes)
                 for part, its in zip(self._parts, parts, strict=True):
                     part.session.launch(its)
             self._stepping = True
@@ -261,7 +282,7 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             observations, *others = steps[0]
             return self._arranged(observations), *others
         observations, rewards, terminations, truncations, infos = zip(*steps, strict=True)
-        self._keep(observations)
+        self._latest = list(observations)
         return (
             join(self.single_observation_space, observations),
             np.concatenate(rewards),
@@ -293,13 +314,18 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
 
     @contextmanager
     def _used(self, what: str, *, waiting: bool = False) -> Iterator[None]:
-        if not self._using.acquire(blocking=False):
-            raise SessionBusy(f"{what} while another thread uses these environments")
+        taken: list[bool] = []  # see RemoteEnv
         try:
+            taken.extend(map(self._using.acquire, (False,)))
+            if not taken[0]:
+                raise SessionBusy(f"{what} while another thread uses these environments")
             if self.closed:
                 raise SessionClosed(f"{what} after close; make the environments anew")
             if self._stepping and not waiting:
                 raise SessionBusy(f"{what} between step_async and step_wait; call step_wait first")
+            for part in self._parts:  # a fork's are its parent's
+                if what != "reset" and not part.session.connection.connected:
+                    raise Disconnected(f"{what} after a connection broke; reset connects again")
             try:
                 yield
             except Disconnected as error:
@@ -307,8 +333,16 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
                 raise Disconnected(
                     f"a connection ended in {what}: {reason}; reset connects again"
                 ) from None
+            except Exception:
+                raise
+            except BaseException:  # an interrupt: nobody knows any more who was stepped
+                self._stepping = False
+                for part in self._parts:
+                    part.session.forget()
+                raise
         finally:
-            self._using.release()
+            if taken and taken[0]:
+                self._using.release()
 
     def _seeds(self, seed: Any) -> list[Any]:
         if seed is None or isinstance(seed, int | np.integer):
@@ -345,9 +379,3 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
         if isinstance(observations, np.ndarray):
             return observations
         return arranged(self.single_observation_space, observations)
-
-    def _keep(self, observations: Sequence[Any]) -> None:
-        # Some may begin anew while others go on: of these the latest observations are returned again.
-        if self.metadata["autoreset_mode"] == AutoresetMode.DISABLED:
-            single = self.single_observation_space
-            self._latest = [join(single, [observation]) for observation in observations]

@@ -111,7 +111,7 @@ class AlikeSteps:
         if self._in_slot and (self._beside or frame[1]):
             raise NotAlikeError
         self.shape = Shape(tuple(places), frame)
-        self._plain = len(places) == 2 and not self._beside
+        self._plain = not (self._reward or self._info or self._beside or self._in_slot)
 
     def pack(self, timestep: TimeStep, check: bool) -> tuple[Fields, Frame] | None:
         """Return fields and frame of a timestep, None if it is not alike."""
@@ -235,13 +235,14 @@ class AlikeVectorSteps:
         """Return the timestep of fields and frame."""
         count, start = self._num_envs, self._observations.layout.frame_size
         observations = self._observations.unpack_frame(memoryview(frame)[:start])
-        rewards = np.ndarray((count,), self._dtype, frame, start)
+        # Copied, so that who keeps them does not keep all observations.
+        rewards = np.ndarray((count,), self._dtype, frame, start).copy()
         start += padded(rewards.nbytes)
         ends = start + padded(count)
         check_bools(frame[start : start + count])
         check_bools(frame[ends : ends + count])
-        terminations = np.ndarray((count,), np.bool_, frame, start)
-        truncations = np.ndarray((count,), np.bool_, frame, ends)
+        terminations = np.ndarray((count,), np.bool_, frame, start).copy()
+        truncations = np.ndarray((count,), np.bool_, frame, ends).copy()
         numbers: Iterator[Any] = iter(fields)
         infos = {} if self._infos is None else self._infos.give(numbers)
         return observations, rewards, terminations, truncations, infos

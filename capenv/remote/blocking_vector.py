@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from capenv.errors import CapenvError
+from capenv.errors import CapenvError, ProtocolError
 from capenv.remote import descriptions, handshake, session_messages, vector_messages
 from capenv.remote.alike_steps import VectorStep
 from capenv.remote.blocking_opening import open_session
@@ -37,6 +37,7 @@ class BlockingVectorSession:
         self.launch: Callable[[Any], None] = steps.launch
         """`VectorSession.step`, whose results `collect` returns."""
         self.collect: Callable[[], VectorStep] = steps.collect
+        self.forget: Callable[[], None] = steps.forget
 
     @classmethod
     def open(
@@ -61,6 +62,10 @@ class BlockingVectorSession:
         opened = open_session(url, method, method.params.content(params), timeout)
         with opened.closing_on_error():
             description = descriptions.read_vector(opened.results.description)
+            if description.num_envs != options.num_envs:
+                raise ProtocolError(
+                    f"the host made {description.num_envs} environments, not {options.num_envs}"
+                )
             return cls(opened.connection, opened.session, description)
 
     def reset(

@@ -60,8 +60,10 @@ def outline_of(value: Any, told: Struct, places: Places) -> Outline:
     """
     if len(places) > _MOST:
         raise NotAlikeError
-    start = told.start << 3
-    match ARMS.get(told.u16(0)):
+    start, arm = told.start << 3, ARMS.get(told.u16(0))
+    if arm in ("bool", "int", "float") and told.data_words < 2:
+        raise NotAlikeError  # zeros at the end were left out, and with them the place
+    match arm:
         case "none" | "text" | "bytes":
             return _Constant(value)
         case "bool":

@@ -4,7 +4,13 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeAlias, assert_never
 
-from capenv.errors import BadSettings, EnvironmentFailed, ProtocolError, Unimplemented
+from capenv.errors import (
+    BadSettings,
+    EnvironmentFailed,
+    Overloaded,
+    ProtocolError,
+    Unimplemented,
+)
 from capenv.remote import descriptions, session_messages
 from capenv.remote.interfaces import (
     ENVIRONMENT,
@@ -257,7 +263,8 @@ class SessionServant(Servant):
         size = self._messages.frame_bytes
         if not (request.connection.passes_descriptors and shareable(size)):
             raise Unimplemented("frames are shared over a Unix socket, and only long ones")
-        self._unshare()
+        if self._messages.shared is not None:
+            raise Overloaded("the frames of this session are shared already")
         frames = self._messages.shared = SharedFrames(size)
         memory = Hosted(SharedMemoryServant(frames), frames.descriptor)
         return request.reply(memory=memory, slots=frames.slots, frameBytes=size)

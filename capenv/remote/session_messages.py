@@ -150,7 +150,7 @@ class SessionMessages:
         if self.shared is not None:
             self.shared.free(fields[0])
         if len(fields) > 1:
-            return self._actions.admit(fields[1])
+            return self._actions.unpack(bytearray(), {0: fields[1]})
         return self._actions.unpack_frame(bytearray(frame), check=True)
 
     def write_reset_result(self, builder: Any, result: ResetResult, check: bool) -> Content:

@@ -13,7 +13,7 @@ from capenv.rpc.answer import Answer
 from capenv.rpc.capability import Capability, Content
 from capenv.rpc.interface import Method
 from capenv.rpc.patterns import Fields, Shape
-from capenv.rpc.repeats import RepeatedCall
+from capenv.rpc.repeats import Example, RepeatedCall
 
 Step = TypeVar("Step")
 Step_co = TypeVar("Step_co", covariant=True)
@@ -55,6 +55,7 @@ class _Known(Generic[Step]):
 class _Launched(Generic[Step]):
     kind: int | None
     call: _Known[Step] | Answer
+    params: Content | None = None
 
 
 class StepCalls(Generic[Step]):
@@ -98,13 +99,26 @@ class StepCalls(Generic[Step]):
         packed = self._pack(action)
         kind = None if packed is None else len(packed[0])
         known = None if kind is None else self._calls.get(kind)
-        if packed is not None and known is not None:
-            self._connection.launch(known.call, *packed)
-            self._launched = _Launched(kind, known)
-        else:
-            params = self._messages.write_step(action)
-            answer = self._connection.start(self._capability, self._messages.step, params)
-            self._launched = _Launched(kind, answer)
+        try:
+            if packed is not None and known is not None:
+                self._connection.launch(known.call, *packed)
+                self._launched = _Launched(kind, known)
+            else:
+                params = self._messages.write_step(action)
+                answer = self._connection.start(self._capability, self._messages.step, params)
+                self._launched = _Launched(kind, answer, params)
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Want no more of what may have been launched, nor of what is known: an interrupt came."""
+        launched, self._launched = self._launched, None
+        for known in self._calls.values():
+            known.call.wanted = False
+        self._calls.clear()
+        if launched is not None and isinstance(launched.call, Answer):
+            self._connection.cancel(launched.call)
 
     def collect(self) -> Step:
         """Return what came of what was launched."""
@@ -112,8 +126,13 @@ class StepCalls(Generic[Step]):
         assert launched is not None, "nothing was launched"
         known = launched.call
         if isinstance(known, Answer):
-            content = self._connection.wait(known)
+            assert launched.params is not None
+            step = self._messages.step
+            content, example = self._connection.finish(
+                known, self._capability, step, launched.params
+            )
             self._launched = None
+            self._learn(launched.kind, launched.params, content, example)
             return self._messages.read_step_results(content)
         assert launched.kind is not None
         try:
@@ -129,23 +148,28 @@ class StepCalls(Generic[Step]):
         return known.unpack(*answer)
 
     def _in_general(self, action: Any, kind: int | None) -> Step:
-        params = self._messages.write_step(action)
+        params, step = self._messages.write_step(action), self._messages.step
+        if kind is None or self._left:
+            content = self._connection.ask(self._capability, step, params)
+            self._left = max(self._left - 1, 0)
+        else:
+            content, example = self._connection.example(self._capability, step, params)
+            self._learn(kind, params, content, example)
+        return self._messages.read_step_results(content)
+
+    def _learn(self, kind: int | None, params: Content, results: Content, example: Example) -> None:
+        """Know a call again that was made in general."""
         if kind is None or self._left:
             self._left = max(self._left - 1, 0)
-            content = self._connection.ask(self._capability, self._messages.step, params)
-        else:
-            content, example = self._connection.example(
-                self._capability, self._messages.step, params
-            )
-            asked, told = self._messages.asked(params), self._messages.told(content)
-            if asked is None or told is None:
-                self._learn_later()
-            else:
-                self._uses = 0
-                call = self._connection.repeated(example, asked, told.shape)
-                if call is not None:
-                    self._calls[kind] = _Known(call, told.unpack)
-        return self._messages.read_step_results(content)
+            return
+        asked, told = self._messages.asked(params), self._messages.told(results)
+        if asked is None or told is None:
+            self._learn_later()
+            return
+        self._uses = 0
+        call = self._connection.repeated(example, asked, told.shape)
+        if call is not None:
+            self._calls[kind] = _Known(call, told.unpack)
 
     def _spent(self, kind: int, answer: Content) -> Step:
         """Take results of another shape, after which the call cannot be repeated."""

@@ -30,14 +30,14 @@ def action_shape(params: Content) -> Shape | None:
         root = root_of(params)
     except NotAlikeError:
         return None
-    element, freed = root.struct(ACTION), ((root.start << 3) + FREED_BYTE, "Q")
+    element = root.struct(ACTION)
+    # A vector's has none.
+    freed = (((root.start << 3) + FREED_BYTE, "Q"),) if root.data_words else ()
     frame = _run(element.pointer(FRAME)) if element.u16(0) == PACKED else None
-    if not root.data_words:
-        return None
     if element.pointer(BESIDE) is None:
-        return None if frame is None else Shape((freed,), frame)
+        return None if frame is None else Shape(freed, frame)
     integer = None if frame is not None else _integer(element)
-    return None if integer is None else Shape((freed, integer))
+    return None if integer is None else Shape((*freed, integer))
 
 
 def root_of(content: Content) -> Struct:

@@ -110,8 +110,8 @@ class VectorMessages:
         Raises:
             OutsideSpace: they are not an element of the action space.
         """
-        if fields:
-            return self._actions.admit(fields[0])
+        if len(fields) > 0:
+            return self._actions.unpack(bytearray(), {0: fields[0]})
         return self._actions.unpack_frame(bytearray(frame), check=True)
 
     def write_reset_result(self, result: ResetResult, check: bool) -> Content:

@@ -1,5 +1,6 @@
 """Messages on their way to the link."""
 
+import contextlib
 from collections.abc import Sequence
 
 from capenv.link import Attached, Buffer
@@ -25,7 +26,8 @@ class Outbox:
         match message:
             case Call(params=payload) | Return(outcome=Results(payload=payload)):
                 if payload.descriptors:
-                    buffers[0] = Attached.to(buffers[0], payload.descriptors)
+                    with contextlib.suppress(OSError):  # there are too many: then none goes along
+                        buffers[0] = Attached.to(buffers[0], payload.descriptors)
         self.append(buffers)
 
     def post(self, segments: Sequence[Segment]) -> None:

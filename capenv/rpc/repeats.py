@@ -26,8 +26,10 @@ from capenv.rpc.tables import RemoteTable
 
 _KEY: Final = 96
 """Bytes at the start of a call, header and envelope and target, that tell one from another."""
-_MOST: Final = 4096
-"""Calls of one peer whose patterns are kept."""
+_MOST_BYTES: Final = 16 << 20
+"""Memory for the patterns of one peer's calls."""
+_PATTERN_BYTES: Final = 2048
+"""What a pair of patterns takes beside the messages."""
 _RETURN, _CALL = 3, 2
 
 
@@ -169,6 +171,7 @@ class Repeats:
         self._answers = answers
         self._known: dict[bytes, Repeat] = {}
         self._gone = 0
+        self._bytes = 0
 
     def find(self, chunk: memoryview, start: int, stop: int) -> tuple[Repeat, Fields] | None:
         """Return what the message at a place in a chunk repeats, if it does and may, and its fields."""
@@ -197,7 +200,6 @@ class Repeats:
         root = follow(segments, 0, 0)
         if (
             not _KEY < len(message) <= CHUNK
-            or len(self._known) >= _MOST
             or not isinstance(root, Struct)
             or root.u16(0) != _CALL
             or not sole(params.segments)
@@ -222,6 +224,12 @@ class Repeats:
         returned = Return(answer_id, Results(Payload(results.segments)), no_finish_needed=True)
         response = _pattern(returned, results, act.results)
         request = Pattern(message, shape)
+        self._bytes += (
+            2 * len(message) + 2 * min(response.frame_start, response.size) + _PATTERN_BYTES
+        )
+        if self._bytes > _MOST_BYTES:  # whoever never makes a call twice gets no faster
+            self._known.clear()
+            self._bytes = 0
         self._known[message[:_KEY]] = Repeat(
             answer_id,
             export,

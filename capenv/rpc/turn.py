@@ -7,7 +7,7 @@ within another, so that a chain of promises, however long, nests nothing.
 
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from capenv.rpc.events import Event
     from capenv.rpc.limits import Limits
     from capenv.rpc.question import Question
+
+
+Result = TypeVar("Result")
 
 
 class Peer(Protocol):
@@ -144,6 +147,14 @@ class Turn:
         stirred, self._stirred = list(self._stirred), {}
         for connection in stirred:
             connection.wake()
+
+    def alone(self, act: Callable[..., Result], *arguments: Any) -> Result:
+        """Return what `act` does, within which no method starts: whatever should waits for `carry_out`."""
+        self._carrying_out = True
+        try:
+            return act(*arguments)
+        finally:
+            self._carrying_out = False
 
     def deliver(self, target: Capability, call: Call) -> None:
         """Bring a call to whoever carries it out, or to where it waits. To be posted."""

@@ -227,14 +227,6 @@ class ElementCodec:
             where = self.layout.leaves[index].path or "/"
             raise OutsideSpace(f"the {self._what} at {where} cannot be sent: {error}") from error
 
-    def admit(self, element: Any) -> Any:
-        """Return an element of the space as it is.
-
-        Raises:
-            OutsideSpace: It is none.
-        """
-        return self._admit(self._root, element, True)
-
     def _conform(self, element: Any, check: bool) -> Any:
         return self._admit(self._root, element, check)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from capenv.values.tensors import has_dtype
 from capenv.worlds.descriptions import (
     EnvironmentDescription,
     ResetResult,
@@ -123,7 +124,8 @@ class VectorSession(Playing):
 
     def _for_each(self, name: str, value: Any, kinds: str) -> npt.NDArray[Any]:
         array = value if type(value) is np.ndarray else np.asarray(value)
-        if array.shape != (self._env.num_envs,) or array.dtype.kind not in kinds:
+        known = array.dtype.kind in kinds and has_dtype(array.dtype)
+        if array.shape != (self._env.num_envs,) or not known:
             raise self._failed(
                 "step",
                 f"its {name} are of shape {array.shape} and dtype {array.dtype}, and not one number"

@@ -228,8 +228,10 @@ class Outcome:
             return self.result is other.result
         (a, *rest), (b, *others) = self.result, other.result
         kinds = [type(x) for x in rest] == [type(x) for x in others]
-        exact = np.array_equal(a, b, equal_nan=True) and a.dtype == b.dtype
-        return bool(exact and kinds and repr(rest) == repr(others))
+        kinds = kinds and type(a) is type(b)
+        exact = np.array_equal(a, b, equal_nan=isinstance(a, np.ndarray))
+        dtypes = getattr(a, "dtype", None) == getattr(b, "dtype", None)
+        return bool(exact and dtypes and kinds and repr(rest) == repr(others))
 
 
 def play(answer: Callable[[bytes], bytes], actions: Sequence[Any]) -> list[Outcome]:

@@ -1,5 +1,7 @@
 """Remote vectors are what Gymnasium's own are, bit for bit."""
 
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatist
 import capenv
 from capenv.errors import (
     BadSettings,
+    Disconnected,
     EnvironmentFailed,
     OutsideSpace,
     ResetNeeded,
@@ -22,6 +25,8 @@ from capenv.errors import (
     SessionError,
     UnknownEnvironment,
 )
+from capenv.remote.step_calls import StepCalls
+from capenv.remote.vector_servant import VectorSessionServant
 
 MAKERS: dict[str, Callable[[], gymnasium.Env[Any, Any]]] = {
     "CartPole-v1": lambda: gymnasium.make("CartPole-v1", disable_env_checker=True),
@@ -239,3 +244,78 @@ def test_what_cannot_be_made_is_refused(server: capenv.Server) -> None:
     envs = capenv.make_vec(host, num_envs=2, id="rich", length=2)
     envs.close()
     envs.close()
+
+
+def test_a_mask_works_in_every_mode_and_over_several_hosts(server: capenv.Server) -> None:
+    for hosts in (1, 2):
+        for mode in AutoresetMode:
+            remote, local = twins(server, "Pendulum-v1", hosts, mode, n=4)
+            mask = np.array([True, False, False, False])
+            with pytest.raises((ResetNeeded, EnvironmentFailed)):
+                remote.reset(options={"reset_mask": mask})
+            assert identical(remote.reset(seed=3), local.reset(seed=3))
+            for _ in range(3):
+                actions = local.action_space.sample()
+                assert identical(remote.step(actions), local.step(actions))
+                seeds = [9, 8, 7, 6]
+                ours = remote.reset(seed=seeds, options={"reset_mask": mask.copy()})
+                assert identical(ours, local.reset(seed=seeds, options={"reset_mask": mask.copy()}))
+            remote.close()
+
+
+def test_who_keeps_rewards_keeps_no_observations(server: capenv.Server) -> None:
+    envs = capenv.make_vec(server.url("CartPole-v1"), num_envs=64)
+    envs.reset(seed=1)
+    for _ in range(4):
+        observations, *others, _ = envs.step(np.ones(64, np.int64))
+    assert all(not np.shares_memory(observations, other) for other in others)
+    assert sum(other.base is None or len(other.base) for other in others) < 2000
+    envs.close()
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_steps_are_repeated_at_both_ends(
+    server: capenv.Server, name: str, hosts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    general: list[str] = []
+    for owner, method in ((StepCalls, "_learn"), (VectorSessionServant, "_answer_step")):
+        original = getattr(owner, method)
+
+        def counting(*arguments: Any, original: Any = original, name: str = method) -> Any:
+            general.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, method, counting)
+    urls = [server.url(name)] * hosts
+    envs = capenv.make_vec(urls, num_envs=8, vectorization_mode="sync")
+    envs.reset(seed=1)
+    actions = envs.action_space.sample()
+    for _ in range(6):
+        envs.step(actions)
+        envs.step_async(actions)
+        envs.step_wait()
+    assert len(general) <= 3 * hosts, "the first, and by which the host learns"
+    envs.close()
+
+
+def test_a_fork_leaves_its_parents_connections_alone(server: capenv.Server) -> None:
+    envs = capenv.make_vec(server.url("CartPole-v1"), num_envs=2)
+    envs.reset(seed=1)
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside the host's thread
+        child = os.fork()
+    if child == 0:
+        try:
+            envs.step(np.ones(2, np.int64))
+        except Disconnected:
+            os.write(write, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 10) == b"refused"
+    envs.step(np.ones(2, np.int64))
+    envs.close()
+    os.close(read)
+    os.close(write)
