@@ -237,8 +237,14 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
             with self._used("step"):
                 observations, *others = self._parts[0].session.step(actions)
             return self._arranged(observations), *others
-        self.step_async(actions)
-        return self.step_wait()
+        try:
+            self.step_async(actions)
+            return self.step_wait()
+        except Exception:
+            raise
+        except BaseException:  # an interrupt: nobody knows any more who was stepped
+            self._abandon()
+            raise
 
     def step_async(self, actions: Any) -> None:
         """Act in every environment, and do not wait: `step_wait` returns what came of it.
@@ -335,14 +341,18 @@ class RemoteVectorEnv(VectorEnv[Any, Any, Any]):
                 ) from None
             except Exception:
                 raise
-            except BaseException:  # an interrupt: nobody knows any more who was stepped
-                self._stepping = False
-                for part in self._parts:
-                    part.session.forget()
+            except BaseException:
+                self._abandon()
                 raise
         finally:
             if taken and taken[0]:
                 self._using.release()
+
+    def _abandon(self) -> None:
+        """Want no more of what is under way."""
+        self._stepping = False
+        for part in self._parts:
+            part.session.forget()
 
     def _seeds(self, seed: Any) -> list[Any]:
         if seed is None or isinstance(seed, int | np.integer):
