@@ -2,21 +2,26 @@
 
 import logging
 import socket
+import threading
 
 import pytest
 import trio
 import trio.testing
-from rpc_probe import Probe, params, two_vats
+from rpc_probe import Probe, params, socket_pair, two_vats
 from rpc_schema import PROBE
 from rpc_trio import running, trio_test
 
+from capenv.blocking import BlockingConnection
 from capenv.errors import (
     Disconnected,
     Overloaded,
     ProtocolError,
 )
+from capenv.rpc.capability import Content
 from capenv.rpc.connection import Connection
 from capenv.rpc.limits import Limits
+from capenv.rpc.servant import Request
+from capenv.rpc.turn import Turn
 from capenv.transports.sockets import SocketLink
 from capenv.vat_connection import VatConnection
 
@@ -156,3 +161,54 @@ def test_a_connection_that_ends_by_a_broken_rule_is_logged(
         running(test)
     (record,) = caplog.records
     assert "a connection ended because of what came over it: a message of" in record.getMessage()
+
+
+def test_calls_that_were_held_are_started_though_the_writer_has_nothing_to_do() -> None:
+    """A peer that reads as fast as it is answered leaves nothing for the writer, which else starts them."""
+    link, far = socket_pair()
+    limits = Limits(queued_bytes=1 << 20)
+
+    class Big(Probe):
+        def data(self, request: Request) -> Content:
+            return request.reply(data=bytes(700_000))
+
+    async def serve() -> None:
+        await VatConnection(SocketLink(far), Big(), limits).run()
+
+    thread = threading.Thread(target=trio.run, args=(serve,))
+    thread.start()
+    connection = BlockingConnection(link)
+    root = connection.wait(connection.bootstrap()).capability()
+    assert root is not None
+    content = params("data", data=b"")
+    for _ in range(3):
+        answers = [connection.call(root, PROBE["data"], content) for _ in range(40)]
+        assert all(len(connection.wait(answer, 60).segments) for answer in answers)
+    connection.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@trio_test
+async def test_a_call_that_comes_again_is_not_answered_behind_the_end() -> None:
+    """Nor does another method start within one that is answered at once."""
+    turn = Turn()
+    events: list[str] = []
+
+    def act() -> str:
+        events.append("begins")
+        turn.carry_out(lambda: events.append("asked"))
+        assert not turn.free
+        events.append("ends")
+        return "done"
+
+    assert turn.alone(act) == "done"
+    assert turn.free
+    assert events == ["begins", "asked", "ends"]
+    near, far = socket.socketpair()
+    vat = VatConnection(SocketLink(near), Probe())
+    assert vat._may_answer()
+    vat.core.disconnect(Disconnected("gone"))
+    assert not vat._may_answer()
+    near.close()
+    far.close()

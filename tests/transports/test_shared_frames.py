@@ -122,3 +122,28 @@ def test_what_is_worth_sharing() -> None:
     assert not shareable(28_224)
     assert shareable(1920 * 1080 * 3)
     assert not shareable(1 << 30)
+
+
+def test_what_a_fork_reads_is_never_written_again() -> None:
+    shared, borrowed = pair()
+    slot = shared.lend(bytes([3]) * SIZE)
+    assert slot is not None
+    array = np.ndarray((SIZE,), np.uint8, borrowed.view(slot))
+    read, write = os.pipe()
+    go, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(go, 1)
+        os.write(write, bytes([int(array[0])]))
+        os._exit(0)
+    del array
+    for number in range(4, 30):
+        shared.free(borrowed.freed())
+        other = shared.lend(bytes([number]) * SIZE)
+        assert other != slot
+    os.write(begin, b"x")
+    os.waitpid(child, 0)
+    assert os.read(read, 1) == bytes([3])
+    shared.close()
+    for descriptor in (read, write, go, begin):
+        os.close(descriptor)
