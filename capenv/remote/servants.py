@@ -261,7 +261,8 @@ class SessionServant(Servant):
     def share_frames(self, request: Request) -> Content:
         """`Session.shareFrames`."""
         size = self._messages.frame_bytes
-        if not (request.connection.passes_descriptors and shareable(size)):
+        passes = request.connection is not None and request.connection.passes_descriptors
+        if not (passes and shareable(size)):
             raise Unimplemented("frames are shared over a Unix socket, and only long ones")
         if self._messages.shared is not None:
             raise Overloaded("the frames of this session are shared already")
