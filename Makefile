@@ -5,6 +5,7 @@ BIN := .venv/bin
 # What is installed, by extra: the demo needs little, the tests a lot.
 CLI := .venv/.installed-cli
 DEV := .venv/.installed-dev
+BENCHMARK := .venv/.installed-benchmark
 
 .PHONY: demo test fuzz soak lint format types examples wheel benchmark clean
 
@@ -41,8 +42,13 @@ wheel: $(DEV)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 
-benchmark: $(CLI)
-	$(BIN)/python benchmarks/step.py
+# Eight minutes or so on two cores, which nothing else should use meanwhile.
+benchmark: $(BENCHMARK)
+	$(BIN)/python benchmarks/step.py --json build/benchmarks/step.json
+	$(BIN)/python benchmarks/vector.py --json build/benchmarks/vector.json
+	$(BIN)/python benchmarks/sessions.py --json build/benchmarks/sessions.json
+	$(BIN)/python benchmarks/first_step.py --json build/benchmarks/first_step.json
+	$(BIN)/python benchmarks/plot.py build/benchmarks/step.json build/benchmarks/vector.json docs/speed.png
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("capenv needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -11,35 +11,59 @@ import environments
 import numpy as np
 import worker
 from gymnasium.spaces import Discrete
+from page_faults import PageFaults
 
 _schema = capnp.load(str(Path(__file__).parent / "echo.capnp"))
 
 
 def client(environment: str, server_core: int) -> None:
-    with worker.server() as path:
-        asyncio.run(capnp.run(_play(path)))
+    with worker.server() as server:
+        asyncio.run(capnp.run(_play(environment, server)))
 
 
-async def _play(path: str) -> None:
+class _Client:
+    """Steps the server's environment."""
+
+    def __init__(self, stepper: Any, environment: str) -> None:
+        self._stepper = stepper
+        self._space = environments.observation_space(environment)
+
+    async def reset(self) -> None:
+        await self._stepper.reset()
+
+    async def step(self, action: np.int64) -> tuple[Any, bool]:
+        response = await self._stepper.step(action=action.tobytes())
+        observation = np.frombuffer(response.observation, self._space.dtype)
+        _ = response.reward
+        return observation.reshape(self._space.shape), response.terminated or response.truncated
+
+
+async def _play(environment: str, server: worker.Server) -> None:
     """Do as `worker.play` does; only here a step is awaited."""
-    stream = await capnp.AsyncIoStream.create_unix_connection(path)
-    stepper = capnp.TwoPartyClient(stream).bootstrap().cast_as(_schema.Stepper)
+    stream = await capnp.AsyncIoStream.create_unix_connection(server.address)
+    env = _Client(capnp.TwoPartyClient(stream).bootstrap().cast_as(_schema.Stepper), environment)
     space = Discrete(2)
-    await stepper.reset()
+    await env.reset()
+    environments.check(
+        environment, [(await env.step(space.sample()))[0] for _ in range(worker.CHECKED)]
+    )
+    await env.reset()
     detail = f"pycapnp {importlib.metadata.version('pycapnp')}, asyncio, Unix socket"
-    for steps in worker.requests(detail):
+    for steps, seconds in worker.requests(detail):
         times: list[float] = []
-        for _ in range(steps):
-            action = space.sample()
+        actions = [space.sample() for _ in range(steps)]
+        faults = PageFaults(server.pid)
+        end = time.perf_counter() + seconds
+        for action in actions:
             begin = time.perf_counter()
-            response = await stepper.step(action=action.tobytes())
-            np.frombuffer(response.observation, np.float32)
-            _ = response.reward
-            done = response.terminated or response.truncated
-            times.append(time.perf_counter() - begin)
+            _observation, done = await env.step(action)
+            now = time.perf_counter()
+            times.append(now - begin)
             if done:
-                await stepper.reset()
-        worker.answer(times)
+                await env.reset()
+            if now > end:
+                break
+        worker.answer(times, faults)
 
 
 class _Stepper(_schema.Stepper.Server):  # type: ignore[name-defined,misc]  # made by the load

@@ -1,4 +1,7 @@
-"""The floor: a ping-pong on a Unix socket of as many bytes as capenv sends and receives per step."""
+"""The floor: a ping-pong on a Unix socket of as many bytes as capenv sends and receives per step.
+
+It blocks, and receives into one buffer that it uses again.
+"""
 
 import socket
 import struct
@@ -14,17 +17,18 @@ _STEPS = 100
 
 def client(environment: str, server_core: int) -> None:
     request, response = _sizes()
-    with worker.server() as path, socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+    with worker.server() as server, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(server.address)
         connection.sendall(_SIZES.pack(request, response))
-        ping = bytes(request)
+        ping, buffer = bytes(request), memoryview(bytearray(response))
 
-        def step(_: None) -> bool:
+        def step(_: None) -> tuple[None, bool]:
             connection.sendall(ping)
-            _receive(connection, response)
-            return False
+            _receive_into(connection, buffer)
+            return None, False
 
-        worker.play(lambda: None, step, lambda: None, f"Unix socket, {request} + {response} bytes")
+        detail = f"Unix socket, blocking; {environment}: {request:,} + {response:,} bytes"
+        worker.play(environment, lambda: None, step, lambda: None, detail, server.pid)
 
 
 def serve(environment: str) -> None:
@@ -35,28 +39,31 @@ def serve(environment: str) -> None:
         connection, _ = listener.accept()
         with connection:
             request, response = _SIZES.unpack(connection.recv(_SIZES.size, socket.MSG_WAITALL))
-            pong = bytes(response)
-            while _receive(connection, request):
+            pong, buffer = bytes(response), memoryview(bytearray(request))
+            while _receive_into(connection, buffer):
                 connection.sendall(pong)
 
 
-def _receive(connection: socket.socket, size: int) -> bool:
-    """Receive so many bytes; False where the peer has gone."""
-    while size:
-        data = connection.recv(size)
-        if not data:
+def _receive_into(connection: socket.socket, buffer: memoryview) -> bool:
+    """Receive what fills the buffer; False where the peer has gone."""
+    while buffer:
+        count = connection.recv_into(buffer)
+        if not count:
             return False
-        size -= len(data)
+        buffer = buffer[count:]
     return True
 
 
 def _sizes() -> tuple[int, int]:
-    """Return what capenv sends and receives per step, on the average of some."""
-    with worker.server(play_capenv.__file__) as url:
-        env = capenv.make(url)
+    """Return what capenv sends and receives per step, on the average of some.
+
+    An observation that does not travel, because both processes share its memory, is counted all the same.
+    """
+    with worker.server(play_capenv.__file__) as server:
+        env = capenv.make(server.address)
         assert isinstance(env, capenv.RemoteEnv)
         sent = received = 0
-        env.reset(seed=0)
+        observation, _ = env.reset(seed=0)
         for _ in range(_STEPS):
             action = env.action_space.sample()
             before = env.statistics()
@@ -67,7 +74,10 @@ def _sizes() -> tuple[int, int]:
             if terminated or truncated:
                 env.reset()
         env.close()
-    return round(sent / _STEPS), round(received / _STEPS)
+    response = round(received / _STEPS)
+    if response < observation.nbytes:
+        response += observation.nbytes
+    return round(sent / _STEPS), response
 
 
 if __name__ == "__main__":

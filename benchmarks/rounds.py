@@ -5,7 +5,8 @@ from contextlib import ExitStack
 
 import attrs
 from contenders import Contender
-from worker_process import Placement, WorkerFailed, WorkerProcess
+from placement import Placement
+from worker_process import Turn, WorkerFailed, WorkerProcess
 
 
 @attrs.define
@@ -16,8 +17,7 @@ class Measurement:
     environment: str
     placement: str
     detail: str = ""
-    rounds: list[list[float]] = attrs.field(factory=list)
-    """The durations of each round's steps, in seconds."""
+    rounds: list[Turn] = attrs.field(factory=list)
     missing: str | None = None
     """Why there are none."""
 
@@ -30,7 +30,7 @@ def measure(
     steps: int,
     advance: Callable[[], None],
 ) -> list[Measurement]:
-    """Time `steps` steps of every contender in each of so many rounds.
+    """Time `steps` steps of every contender, or as many as fit in a turn, in each of so many rounds.
 
     Args:
         contenders: who takes part.
@@ -42,10 +42,16 @@ def measure(
     """
     measurements = [Measurement(c.name, environment, placement.name) for c in contenders]
     with ExitStack() as stack:
-        playing: list[tuple[WorkerProcess, Measurement]] = []
+        workers: list[tuple[WorkerProcess, Measurement]] = []
         for contender, measurement in zip(contenders, measurements, strict=True):
             try:
                 worker = stack.enter_context(WorkerProcess(contender, environment, placement))
+                workers.append((worker, measurement))
+            except WorkerFailed as failure:
+                measurement.missing = str(failure)
+        playing: list[tuple[WorkerProcess, Measurement]] = []
+        for worker, measurement in workers:
+            try:
                 measurement.detail = worker.ready()
                 playing.append((worker, measurement))
             except WorkerFailed as failure:
@@ -53,13 +59,13 @@ def measure(
         for number in range(rounds + 1):
             for worker, measurement in list(playing):
                 try:
-                    times = worker.time(steps)
+                    turn = worker.time(steps)
                 except WorkerFailed as failure:
                     measurement.missing = str(failure)
                     playing.remove((worker, measurement))
                 else:
                     if number:
-                        measurement.rounds.append(times)
+                        measurement.rounds.append(turn)
             playing = playing[1:] + playing[:1]  # so that nobody always follows the same one
             advance()
     return measurements

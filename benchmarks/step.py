@@ -1,108 +1,74 @@
-"""What one lockstep step costs: capenv, a raw socket, AsyncVectorEnv, pycapnp's RPC and dm_env_rpc.
+"""What one lockstep step costs: capenv, a raw socket, AsyncVectorEnv, pycapnp's RPC, dm_env_rpc, a WebSocket.
 
 All are timed in one run and in turns, so that they meet the same machine::
 
     python benchmarks/step.py
-    python benchmarks/step.py --quick --only capenv --json -
+    python benchmarks/step.py --quick --only capenv --environment Screen-v0 --json -
 """
 
-import json
-import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
+import command
 import contenders
+import environments
 import report
 import typer
-from environments import CART_POLE, NULL
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rounds import Measurement, measure
-from worker_process import Placement
+from report import Column, Figures
+from settings import measure_all
 
-_QUICK = (3, 100)
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_QUICK_ROUNDS, _QUICK_STEPS = 3, 100
+_SHARES = {environments.SCREEN: 20}
+"""Where a step is long a round has fewer: one of so many."""
+_FAULTS = 1.0
+"""Page faults per step that are worth telling of."""
 
 
-@app.command()
+def _faults(figures: Figures) -> str:
+    client, server = figures.client_faults, figures.server_faults
+    return f"{client:,.0f} + {server:,.0f}" if client + server >= _FAULTS else ""
+
+
+_COLUMNS = [
+    Column("median µs", lambda figures: f"{figures.median_us:,.1f}"),
+    Column("p99 µs", lambda figures: f"{figures.p99_us:,.1f}"),
+    Column("steps/s", lambda figures: f"{figures.steps_per_second:,.0f}"),
+    Column("× raw", lambda figures: "" if figures.ratio is None else f"{figures.ratio:.1f}"),
+    Column("faults/step", _faults, lambda figures: _faults(figures) != ""),
+]
+
+
 def step(
-    rounds: Annotated[int, typer.Option(min=1, help="How many count; one more warms up.")] = 20,
-    steps: Annotated[int, typer.Option(min=10, help="Per round and contender.")] = 500,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A look: {} rounds of {} steps.".format(*_QUICK))
-    ] = False,
-    only: Annotated[
+    rounds: command.Rounds = 20,
+    steps: Annotated[
+        int,
+        typer.Option(
+            min=20,
+            help="Per round and contender, unless a quarter of a second ends first; of screens a 20th.",
+        ),
+    ] = 500,
+    environment: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Measure this one and raw; may be given again."),
+        typer.Option(metavar="NAME", help=f"One of {', '.join(environments.ALL)}; repeatable."),
     ] = None,
-    json_path: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="PATH", help="Write the figures there; - for stdout."),
-    ] = None,
+    only: command.Only = None,
+    quick: command.Quick = False,
+    json_path: command.JsonPath = None,
 ) -> None:
     """Time one lockstep step of every contender, on one core and across two."""
-    try:
-        chosen = contenders.choose(only or [])
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--only") from None
     if quick:
-        rounds, steps = _QUICK
-    try:
-        measurements = _measure(chosen, rounds, steps)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    text = json.dumps(report.as_json(measurements, rounds, steps), indent=2)
-    if json_path == Path("-"):
-        print(text)
-    else:
-        report.show(measurements, Console())
-        if json_path is not None:
-            json_path.write_text(text + "\n")
-
-
-def _measure(
-    chosen: tuple[contenders.Contender, ...], rounds: int, steps: int
-) -> list[Measurement]:
-    placements = _placements()
-    settings = [(place, environment) for place in placements for environment in (NULL, CART_POLE)]
-    measurements: list[Measurement] = []
-    # It draws only when told, between rounds: a thread that draws would take part in what is timed.
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        auto_refresh=False,
-    ) as progress:
-        task = progress.add_task("rounds", total=len(settings) * (rounds + 1))
-
-        def advance() -> None:
-            progress.advance(task)
-            progress.refresh()
-
-        for place, environment in settings:
-            progress.update(task, description=f"{environment}, {place.name}", refresh=True)
-            measurements += measure(chosen, environment, place, rounds, steps, advance)
-    return measurements
-
-
-def _placements() -> list[Placement]:
-    cores = sorted(os.sched_getaffinity(0))
-    placements = [Placement("both ends on one core", cores[0], cores[0])]
-    if len(cores) > 1:
-        placements.append(Placement("client and server on a core each", cores[0], cores[1]))
-    else:
-        print("this process may use one core only: nothing is measured across two", file=sys.stderr)
-    return placements
+        rounds, steps = _QUICK_ROUNDS, _QUICK_STEPS
+    names = environment or environments.ALL
+    for name in names:
+        command.check("--environment", name, environments.ALL)
+    chosen = command.chosen(contenders.STEPS, only)
+    counts = {name: steps // _SHARES.get(name, 1) for name in names}
+    measurements = measure_all(chosen, counts, rounds)
+    command.publish(
+        {"steps_per_round": counts, **report.as_dict(measurements, rounds)},
+        lambda console: report.show(measurements, _COLUMNS, console),
+        json_path,
+    )
 
 
 if __name__ == "__main__":
-    app()
+    command.run(step)

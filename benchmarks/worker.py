@@ -1,40 +1,69 @@
 """A worker's own side: its place, its server, and the line protocol that it obeys.
 
 Every contender plays in a worker process, so that all are alike and can be timed in turns. The worker
-says ``{"ready": DETAIL}`` and then answers each line ``{"steps": N}`` with ``{"times": [SECONDS, ...]}``.
-It ends with its stdin, and its server likewise: nothing outlives step.py, however that ends.
+says ``{"ready": DETAIL}`` and then answers each line ``{"steps": N, "seconds": S}``, which asks for N steps
+or as many as fit, with ``{"times": [SECONDS, ...], "faults": {"client": N, "server": N}}``.
+It ends with its stdin, and its server likewise: nothing outlives a benchmark, however that ends.
 
-It needs the standard library alone, because some contender lives in a virtual environment of its own.
+It needs no more than the environments do, because some contender lives in a virtual environment of its own.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+
+import environments
+from page_faults import PageFaults
+
+CHECKED = 4
+"""Steps whose observations are checked before any is timed."""
+
+
+class Server(NamedTuple):
+    """A contender's server process."""
+
+    address: str
+    pid: int
+
+
+class Asked(NamedTuple):
+    """What is to be timed: so many steps, or as many as fit in so many seconds."""
+
+    steps: int
+    seconds: float
 
 
 def main(
-    client: Callable[[str, int], None], serve: Callable[[str], None] = lambda environment: None
+    client: Callable[..., None], serve: Callable[..., None] = lambda environment: None
 ) -> None:
-    """Be the client or the server, as the command line says: ROLE ENVIRONMENT CLIENT_CORE SERVER_CORE."""
-    role, environment, client_core, server_core = sys.argv[1:]
+    """Be the client or the server, as the command line says.
+
+    It is ROLE ENVIRONMENT CLIENT_CORE SERVER_CORE ARGUMENT...; the client is called with the environment,
+    the server's core and the arguments, the server with the environment and the arguments.
+    """
+    role, environment, client_core, server_core, *arguments = sys.argv[1:]
     # Before gRPC starts its threads, which stay where they are born.
     os.sched_setaffinity(0, {int(client_core if role == "client" else server_core)})
     if role == "client":
-        client(environment, int(server_core))
+        client(environment, int(server_core), *arguments)
     else:
-        serve(environment)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+        serve(environment, *arguments)
 
 
 @contextmanager
-def server(script: str = sys.argv[0]) -> Iterator[str]:
-    """Start a contender's server, on its core; yield the address that it announces."""
-    command = [sys.executable, script, "server", *sys.argv[2:]]
+def server(
+    script: str = sys.argv[0], arguments: Sequence[str] = tuple(sys.argv[2:])
+) -> Iterator[Server]:
+    """Start a contender's server, on its core; yield it when it has announced its address."""
+    command = [sys.executable, script, "server", *arguments]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -44,7 +73,7 @@ def server(script: str = sys.argv[0]) -> Iterator[str]:
             address = process.stdout.readline().strip()
             if not address:
                 raise SystemExit(process.wait())  # it has said why
-            yield address
+            yield Server(address, process.pid)
         finally:
             process.stdin.close()
 
@@ -56,47 +85,67 @@ def socket_path() -> Iterator[str]:
         yield os.path.join(directory, "socket")
 
 
+def use_both_cores(server_core: int) -> None:
+    """Let this client, and whatever it starts from now on, run on its server's core too."""
+    os.sched_setaffinity(0, {*os.sched_getaffinity(0), server_core})
+
+
 def announce(address: str) -> None:
     """Tell the client that started this server where it listens."""
     print(address, flush=True)
 
 
-def requests(detail: str) -> Iterator[int]:
-    """Say that this worker is ready; yield how many steps to time, until nobody asks any more."""
+def requests(detail: str) -> Iterator[Asked]:
+    """Say that this worker is ready; yield what to time, until nobody asks any more."""
     _say({"ready": detail})
     for line in sys.stdin:
-        yield json.loads(line)["steps"]
+        yield Asked(**json.loads(line))
 
 
-def answer(times: list[float]) -> None:
-    """Give back the durations that were asked for."""
-    _say({"times": times})
+def answer(times: list[float], faults: PageFaults) -> None:
+    """Give back the durations that were asked for, and the page faults meanwhile."""
+    _say({"faults": faults.so_far(), "times": times})
 
 
 def play(
+    environment: str,
     sample: Callable[[], Any],
-    step: Callable[[Any], bool],
+    step: Callable[[Any], tuple[Any, bool]],
     reset: Callable[[], object],
     detail: str,
+    server_pid: int | None = None,
 ) -> None:
     """Time steps as they are asked for. What draws actions and begins episodes is not timed.
 
     Args:
+        environment: what is stepped.
         sample: draws an action.
-        step: takes it, and says whether the episode ended.
+        step: takes it; returns the observation, which is checked unless it is None, and whether the
+            episode ended.
         reset: begins an episode.
         detail: what is measured.
+        server_pid: whose page faults are counted beside this process's own.
     """
     reset()
-    for steps in requests(detail):
+    observations = [step(sample())[0] for _ in range(CHECKED)]
+    environments.check(environment, [one for one in observations if one is not None])
+    reset()
+    for steps, seconds in requests(detail):
         times: list[float] = []
-        for action in [sample() for _ in range(steps)]:
+        actions = [sample() for _ in range(steps)]
+        faults = PageFaults(server_pid)
+        end = time.perf_counter() + seconds
+        for action in actions:
             begin = time.perf_counter()
-            done = step(action)
-            times.append(time.perf_counter() - begin)
+            # The observation before this one is let go of within the step, as an agent's loop does it.
+            _observation, done = step(action)
+            now = time.perf_counter()
+            times.append(now - begin)
             if done:
                 reset()
-        answer(times)
+            if now > end:
+                break
+        answer(times, faults)
 
 
 def _say(message: dict[str, Any]) -> None:

@@ -6,16 +6,21 @@ import select
 import signal
 import subprocess
 import tempfile
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import attrs
 from contenders import Contender
+from placement import Placement
 
+_HERE = Path(__file__).parent
 _START = 60.0
 """Seconds to be ready in, of which one or two are needed."""
-_STEP = 0.1
-"""Seconds for a step, on the average, of which a thousandth is needed."""
+_TURN = 0.25
+"""Seconds after which no further step of a turn begins, so that whoever is slow makes no round long."""
+_ANSWER = 30.0
+"""Seconds for a turn, of which a hundredth is needed."""
 _LEAVE = 5.0
 """Seconds to end in."""
 
@@ -25,12 +30,13 @@ class WorkerFailed(Exception):
 
 
 @attrs.frozen
-class Placement:
-    """Which core the client stays on, and which the server."""
+class Turn:
+    """What a contender took for the steps of one round."""
 
-    name: str
-    client: int
-    server: int
+    times: list[float]
+    """Seconds of each."""
+    faults: dict[str, int]
+    """Minor page faults meanwhile, of "client" and "server"."""
 
 
 class WorkerProcess:
@@ -39,12 +45,20 @@ class WorkerProcess:
     def __init__(self, contender: Contender, environment: str, placement: Placement) -> None:
         cores = (str(placement.client), str(placement.server))
         try:
-            command = [contender.python(), str(contender.script), "client", environment, *cores]
+            python = contender.python()
         except OSError as error:
             raise WorkerFailed(str(error)) from error
+        script = [
+            str(_HERE / contender.script),
+            "client",
+            environment,
+            *cores,
+            *contender.arguments,
+        ]
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed with the worker
         self._process = subprocess.Popen(
-            command,
+            [python, *script],
+            env={**os.environ, **contender.variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -60,19 +74,19 @@ class WorkerProcess:
         """
         return str(self._answer(_START)["ready"])
 
-    def time(self, steps: int) -> list[float]:
-        """Return the durations of so many steps, in seconds.
+    def time(self, steps: int) -> Turn:
+        """Return what so many steps took, or as many as fit.
 
         Raises:
             WorkerFailed: it did not answer.
         """
         assert self._process.stdin is not None
+        asked = json.dumps({"steps": steps, "seconds": _TURN})
         try:
-            print(json.dumps({"steps": steps}), file=self._process.stdin, flush=True)
+            print(asked, file=self._process.stdin, flush=True)
         except BrokenPipeError:
             pass  # it has ended; why is found below
-        times: list[float] = self._answer(steps * _STEP)["times"]
-        return times
+        return Turn(**self._answer(_ANSWER))
 
     def __enter__(self) -> "WorkerProcess":
         return self
