@@ -9,7 +9,11 @@ from fuzz_arms import arm, flood
 from fuzz_flows import LIMITS
 from fuzz_spoils import ANYHOW, HEADER, ON_WORDS
 
-_CALL = 2  # the tag in Message
+from capenv.rpc.pointers import Struct, follow
+
+_CALL, _RETURN = 2, 3  # the tags in Message
+_QUESTION_WORD = 3
+"""Of a Call: behind the root pointer and the two words of the Message."""
 
 
 @attrs.frozen
@@ -35,12 +39,11 @@ def spoil_body(random: Random, message: bytes, other: bytes) -> list[Piece]:
 
     A call comes several times perhaps, as questions of their own.
     """
-    # The encoder puts the envelope behind the body, and points word 0 at it; then comes the Call or Return.
-    envelope = (struct.unpack_from("<I", message, HEADER)[0] >> 2 & 0x1FFFFFFF) + 1
-    where = range(2 * HEADER, min(HEADER + 8 * envelope, len(message) - 7), 8)
+    # The encoder puts the envelope before the body: the root pointer, the Message and the Call or Return.
+    tag = message[HEADER + 8]
+    where = range(_body_of(message, tag), len(message) - 7, 8)
     if message[0] or not where:
         return [Piece(message, False)]
-    tag = message[HEADER + 8 * envelope]
     copies = []
     for copy in range(random.choice((1, 4, 8, 24)) if tag == _CALL else 1):
         data = bytearray(message)
@@ -48,9 +51,19 @@ def spoil_body(random: Random, message: bytes, other: bytes) -> list[Piece]:
             random.choice(ON_WORDS)(random, data, where, other)
         if copy:
             question_id = 1000 + random.getrandbits(16)
-            struct.pack_into("<I", data, HEADER + 8 * (envelope + 2), question_id)
+            struct.pack_into("<I", data, HEADER + 8 * _QUESTION_WORD, question_id)
         copies.append(Piece(bytes(data), True))
     return copies
+
+
+def _body_of(message: bytes, tag: int) -> int:
+    """Return the byte where the params or results of a message begin; its end where there are none."""
+    if message[0] or tag not in (_CALL, _RETURN):
+        return len(message)
+    root = follow([memoryview(message)[HEADER:]], 0, 0)
+    assert isinstance(root, Struct)
+    body = root.struct(0).struct(1 if tag == _CALL else 0).pointer(0)
+    return HEADER + 8 * body.start if isinstance(body, Struct) else len(message)
 
 
 def meddle(
