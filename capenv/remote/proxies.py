@@ -305,9 +305,12 @@ async def connect(
                 failure = error  # raised outside, where no nursery wraps it in a group
             finally:
                 connection.close(Disconnected("this side closed the connection"))
-    finally:
-        if failure is not None:
-            raise failure
+    except BaseExceptionGroup as group:
+        # An interrupt may come wherever something runs, and is not to be taken for what it broke.
+        if failure is None or group.subgroup((KeyboardInterrupt, SystemExit)) is not None:
+            raise
+    if failure is not None:
+        raise failure
 
 
 def _expect(connection: VatConnection, url: CapabilityURL, kind: str) -> Remote:
