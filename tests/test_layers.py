@@ -52,9 +52,10 @@ worlds.host
 worlds
 sharing.table
 sharing
-remote.interfaces remote.outlines remote.told_infos remote.repeated_steps
+remote.interfaces remote.outlines remote.told_infos
 remote.step_shapes
 remote.alike_steps
+remote.repeated_steps
 remote.descriptions remote.session_messages remote.handshake
 remote.vector_messages remote.step_calls remote.blocking_opening
 remote.vector_servant

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from capenv.remote.alike_steps import Alike
 from capenv.rpc.capability import Content
 from capenv.rpc.patterns import Fields, Frame, Shape
+from capenv.worlds import Session, VectorSession
 
 
 class RepeatedSteps:
@@ -12,29 +14,25 @@ class RepeatedSteps:
 
     def __init__(
         self,
+        session: Session | VectorSession,
         unpack: Callable[[Fields, memoryview], Any],
-        step: Callable[[Any], Any],
-        pack: Callable[[Any, bool], tuple[Fields, Frame] | None],
         answer: Callable[[Any], Content],
-        checks: Callable[[], bool],
         params: Shape,
-        results: Shape,
+        told: Alike[Any, Any],
     ) -> None:
         """Step a session.
 
         Args:
+            session: of one environment or of many.
             unpack: returns the action in fields and frame.
-            step: takes it.
-            pack: returns fields and frame of what came of it, None where it is of another shape.
             answer: returns results of any shape.
-            checks: says whether observations must be within their bounds.
             params: where the params differ from step to step.
-            results: where the results do.
+            told: knows the results that are alike.
         """
         self.params = params
-        self.results = results
-        self._unpack, self._step, self._pack = unpack, step, pack
-        self._answer, self._checks = answer, checks
+        self.results = told.shape
+        self._unpack, self._pack, self._answer = unpack, told.pack, answer
+        self._step, self._checks = session.step, session.check_observations
 
     def __call__(self, fields: Fields, frame: memoryview) -> tuple[Fields, Frame] | Content:
         """Take the action in fields and frame, and return those of the timestep."""

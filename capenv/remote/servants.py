@@ -231,15 +231,8 @@ class SessionServant(Servant):
         asked, told = self._messages.asked(params), self._messages.told(results, timestep)
         if asked is None or told is None:
             return None
-        return RepeatedSteps(
-            self._messages.unpack_action,
-            self._session.step,
-            told.pack,
-            self._answer_step,
-            self._session.check_observations,
-            asked,
-            told.shape,
-        )
+        unpack = self._messages.unpack_action
+        return RepeatedSteps(self._session, unpack, self._answer_step, asked, told)
 
     def _answer_step(self, timestep: TimeStep) -> Content:
         self._answered = timestep

@@ -122,7 +122,7 @@ class StepCalls(Generic[Step]):
 
     def collect(self) -> Step:
         """Return what came of what was launched."""
-        launched = self._launched
+        launched, self._launched = self._launched, None
         assert launched is not None, "nothing was launched"
         known = launched.call
         if isinstance(known, Answer):
@@ -131,17 +131,14 @@ class StepCalls(Generic[Step]):
             content, example = self._connection.finish(
                 known, self._capability, step, launched.params
             )
-            self._launched = None
             self._learn(launched.kind, launched.params, content, example)
             return self._messages.read_step_results(content)
         assert launched.kind is not None
         try:
             answer = self._connection.collect(known.call)
         except CapenvError:
-            self._launched = None
             self._calls.pop(launched.kind, None)
             raise
-        self._launched = None
         if isinstance(answer, Content):
             return self._spent(launched.kind, answer)
         self._uses += 1

@@ -54,15 +54,8 @@ class VectorSessionServant(Servant):
         asked, told = self._messages.asked(params), self._messages.told(results)
         if asked is None or told is None:
             return None
-        return RepeatedSteps(
-            self._messages.unpack_action,
-            self._session.step,
-            told.pack,
-            self._answer_step,
-            self._session.check_observations,
-            asked,
-            told.shape,
-        )
+        unpack = self._messages.unpack_action
+        return RepeatedSteps(self._session, unpack, self._answer_step, asked, told)
 
     def render(self, request: Request) -> Content:
         """`VectorSession.render`."""
